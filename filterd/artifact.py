@@ -1,0 +1,149 @@
+"""The artifact: an immutable directory that holds all that serving needs.
+
+``manifest.json`` describes it and carries the sha256 of every other file; nothing in it is ever
+unpickled. The trainer writes artifacts (``trainer/registry.py``); this file reads and verifies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor
+
+from filterd.errors import ArtifactError
+from filterd.model import ModelConfig, SpamModel
+from filterd.tokenizer import GPT2_PATTERN, Tokenizer
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+WEIGHTS = "model.safetensors"
+VOCABULARY = "vocab.tiktoken"
+STARTER = Path(__file__).parent / "starter"
+LABELS = ("ham", "spam")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Manifest(BaseModel):
+    """``manifest.json``: what the artifact is, how it was made and how it must be read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    format: Literal[1] = FORMAT
+    version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    created_at: str
+    backbone: str
+    model: ModelConfig
+    pattern: str = GPT2_PATTERN
+    labels: tuple[Literal["ham"], Literal["spam"]] = ("ham", "spam")
+    pooling: Literal["last", "padded-last"] = "last"
+    max_length: int = Field(ge=2)
+    threshold: Share = 0.5
+    temperature: float = Field(default=1.0, gt=0)
+    files: dict[str, str]
+    recipe: dict[str, Any] = {}
+    data: dict[str, Any] = {}
+    libraries: dict[str, str] = {}
+    metrics: dict[str, float] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A verified artifact in memory."""
+
+    path: Path
+    manifest: Manifest
+    tokenizer: Tokenizer
+    weights: dict[str, Tensor]
+
+    def build_model(self) -> SpamModel:
+        """The model with its weights, in fp32, ready to score."""
+        with torch.device("meta"):
+            model = SpamModel(self.manifest.model)
+        model.load_state_dict({k: v.float() for k, v in self.weights.items()}, assign=True)
+        return model.eval().requires_grad_(False)
+
+
+def load(path: Path | None = None) -> Artifact:
+    """Read and verify an artifact; without a path, the starter that comes with filterd.
+
+    Raises ArtifactError, naming what is missing, damaged or does not fit.
+    """
+    folder = (path or STARTER).resolve()
+    if not folder.is_dir():
+        raise ArtifactError(f"no artifact at {path}: give a directory that holds {MANIFEST}")
+    manifest = _read_manifest(folder)
+    contents = {name: _read_checked(folder, name, manifest) for name in (WEIGHTS, VOCABULARY)}
+    tokenizer = Tokenizer.from_bytes(contents[VOCABULARY], manifest.pattern)
+    try:
+        weights = load_safetensors(contents[WEIGHTS])
+    except SafetensorError as error:
+        raise ArtifactError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from error
+    _check_shapes(folder, manifest, tokenizer, weights)
+    return Artifact(folder, manifest, tokenizer, weights)
+
+
+def sha256(data: bytes) -> str:
+    """The checksum that the manifest holds of each file."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    try:
+        raw = json.loads((folder / MANIFEST).read_bytes())
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{folder} is no artifact: it has no {MANIFEST}") from error
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{folder / MANIFEST} cannot be read: {error}") from error
+    found = raw.get("format") if isinstance(raw, dict) else None
+    if found != FORMAT:
+        raise ArtifactError(f"{folder} has format {found!r}, this version reads {FORMAT}")
+    try:
+        return Manifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ArtifactError(f"{folder / MANIFEST}: {where}: {first['msg']}") from error
+
+
+def _read_checked(folder: Path, name: str, manifest: Manifest) -> bytes:
+    if name not in manifest.files:
+        raise ArtifactError(f"{folder / MANIFEST} has no checksum of {name}")
+    try:
+        data = (folder / name).read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{folder / name} cannot be read: {error.strerror}") from error
+    if sha256(data) != manifest.files[name]:
+        raise ArtifactError(f"{folder / name} is damaged: its checksum is not the manifest's")
+    return data
+
+
+def _check_shapes(
+    folder: Path, manifest: Manifest, tokenizer: Tokenizer, weights: dict[str, Tensor]
+) -> None:
+    config = manifest.model
+    if tokenizer.vocab_size != config.vocab_size:
+        raise ArtifactError(
+            f"{folder}: the vocabulary has {tokenizer.vocab_size} tokens, "
+            f"the model {config.vocab_size}"
+        )
+    if manifest.max_length > config.n_positions:
+        raise ArtifactError(
+            f"{folder}: max_length {manifest.max_length} is above n_positions {config.n_positions}"
+        )
+    with torch.device("meta"):
+        expected = {name: t.shape for name, t in SpamModel(config).state_dict().items()}
+    for name in sorted(expected.keys() | weights.keys()):
+        have, want = weights.get(name), expected.get(name)
+        if have is None or want is None:
+            raise ArtifactError(f"{folder}: {'unknown' if want is None else 'missing'}: {name}")
+        if have.shape != want:
+            raise ArtifactError(f"{folder}: {name} is {list(have.shape)}, not {list(want)}")

@@ -1,0 +1,130 @@
+"""Entries, verdicts and dead letters: the only place that knows the names of fields.
+
+What comes off the wire is parsed here once, and what goes out is written here once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from filterd.errors import EntryError
+
+Label = Literal["spam", "ham"]
+Reason = Literal["no-text", "not-utf8", "too-large", "poison"]
+
+TEXT, PUBLISHER_ID = b"text", b"id"
+VERDICT_FIELDS = frozenset(
+    {"entry", "id", "label", "score", "threshold", "model", "at", "stage", "stream"}
+)
+"""Names that carried fields cannot have, because verdicts use them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawEntry:
+    """An entry as read: its wanted fields, or only its size where that is over the limit.
+
+    fields: pairs of name and value, of the wanted names alone · size: their bytes together
+    deliveries: how often the server has handed it out.
+    """
+
+    id: str
+    fields: tuple[tuple[bytes, bytes], ...]
+    size: int
+    deliveries: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A message that can be scored. carried: fields that its verdict repeats."""
+
+    id: str
+    text: str
+    publisher_id: bytes | None
+    carried: tuple[tuple[bytes, bytes], ...]
+    deliveries: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision: label, score (calibrated P(spam)), threshold, model (artifact version)."""
+
+    label: Label
+    score: float
+    threshold: float
+    model: str
+
+    @classmethod
+    def decide(cls, score: float, threshold: float, model: str) -> Verdict:
+        """Spam from the threshold on."""
+        return cls("spam" if score >= threshold else "ham", score, threshold, model)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Why an entry can never be scored. Its fields are copied by the server when it settles."""
+
+    entry_id: str
+    reason: str
+    detail: str
+    deliveries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A verdict on an entry, ready to settle."""
+
+    entry: Entry
+    verdict: Verdict
+
+    @property
+    def entry_id(self) -> str:
+        """The id of the input entry."""
+        return self.entry.id
+
+
+Outcome = Answer | DeadLetter
+
+
+def wanted_fields(carry_fields: Sequence[str]) -> tuple[bytes, ...]:
+    """The names of the fields that the daemon reads; all others stay on the server."""
+    return (TEXT, PUBLISHER_ID, *(name.encode() for name in carry_fields))
+
+
+def decode(raw: RawEntry, max_bytes: int) -> Entry:
+    """Parse an entry. Raises EntryError with the dead letter's reason."""
+    if raw.size > max_bytes:
+        raise EntryError("too-large", f"{raw.size} bytes, the limit is {max_bytes}")
+    fields = dict(raw.fields)
+    text = fields.pop(TEXT, None)
+    if text is None:
+        raise EntryError("no-text", "the entry has no field 'text'")
+    try:
+        decoded = text.decode()
+    except UnicodeDecodeError as error:
+        raise EntryError("not-utf8", f"{error.reason} at byte {error.start}") from error
+    publisher_id = fields.pop(PUBLISHER_ID, None)
+    return Entry(raw.id, decoded, publisher_id, tuple(fields.items()), raw.deliveries)
+
+
+def encode(outcome: Outcome) -> list[bytes]:
+    """The fields of an outcome, names and values in turn; the server adds ``at``."""
+    if isinstance(outcome, DeadLetter):
+        return [
+            *(b"entry", outcome.entry_id.encode()),
+            *(b"reason", outcome.reason.encode()),
+            *(b"detail", outcome.detail.encode(errors="replace")),
+            *(b"deliveries", b"%d" % outcome.deliveries),
+        ]
+    entry, verdict = outcome.entry, outcome.verdict
+    own = [] if entry.publisher_id is None else [PUBLISHER_ID, entry.publisher_id]
+    return [
+        *(b"entry", entry.id.encode()),
+        *own,
+        *(b"label", verdict.label.encode()),
+        *(b"score", b"%.6f" % verdict.score),
+        *(b"threshold", b"%.6g" % verdict.threshold),
+        *(b"model", verdict.model.encode()),
+        *(part for pair in entry.carried for part in pair),
+    ]

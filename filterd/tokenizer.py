@@ -1,0 +1,99 @@
+"""Text to token ids: a byte-pair vocabulary and the windows that a model can read.
+
+The vocabulary is kept in tiktoken's own format, one ``base64(token) rank`` a line, so that an
+artifact needs no download. The end-of-text token is the id after the last rank; it closes every
+window and can never be produced by a message, whatever its text says.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import tiktoken
+
+from filterd.errors import ArtifactError
+
+GPT2_PATTERN = (
+    r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
+)
+"""GPT-2's split into words, as tiktoken writes it (possessive, so that it never backtracks)."""
+
+
+class Tokenizer:
+    """A byte-pair tokenizer.
+
+    ranks: every token's bytes and its rank, which is its id. The 256 single bytes must be there,
+    so that any text can be encoded. Raises ArtifactError where they are not.
+    """
+
+    def __init__(self, ranks: Mapping[bytes, int], pattern: str = GPT2_PATTERN) -> None:
+        missing = [byte for byte in range(256) if bytes([byte]) not in ranks]
+        if missing:
+            raise ArtifactError(f"the vocabulary lacks {len(missing)} of the 256 single bytes")
+        if sorted(ranks.values()) != list(range(len(ranks))):
+            raise ArtifactError("the vocabulary's ranks are not 0, 1, 2 … without a gap")
+        self.ranks = dict(ranks)
+        self.pattern = pattern
+
+    @cached_property
+    def _encoding(self) -> tiktoken.Encoding:
+        return tiktoken.Encoding(
+            "filterd",
+            pat_str=self.pattern,
+            mergeable_ranks=self.ranks,
+            special_tokens={"<|endoftext|>": self.end_of_text},
+        )
+
+    @property
+    def end_of_text(self) -> int:
+        """The id that closes a message."""
+        return len(self.ranks)
+
+    @property
+    def vocab_size(self) -> int:
+        """Ranks and the end-of-text token."""
+        return len(self.ranks) + 1
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of a text, without the end-of-text token."""
+        return self._encoding.encode_ordinary(text)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, pattern: str = GPT2_PATTERN) -> Tokenizer:
+        """Read tiktoken's format. Raises ArtifactError with the line that does not fit."""
+        ranks: dict[bytes, int] = {}
+        for number, line in enumerate(data.splitlines(), start=1):
+            try:
+                token, rank = line.split()
+                ranks[base64.b64decode(token, validate=True)] = int(rank)
+            except (ValueError, binascii.Error) as error:
+                raise ArtifactError(f"the vocabulary's line {number} is damaged") from error
+        return cls(ranks, pattern)
+
+    def to_bytes(self) -> bytes:
+        """Write tiktoken's format, in the order of the ranks."""
+        ordered = sorted(self.ranks.items(), key=lambda item: item[1])
+        return b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in ordered)
+
+
+def windows(ids: Sequence[int], max_length: int, end_of_text: int) -> list[list[int]]:
+    """Cut a message into overlapping windows that a model of ``max_length`` tokens can read.
+
+    Each window closes with the end-of-text token. Neighbours overlap by half, so that whatever
+    stands within half a window of text is seen whole by one of them.
+    """
+    room = max_length - 1
+    if len(ids) <= room:
+        return [[*ids, end_of_text]]
+    stride = max(1, room // 2)
+    starts = [*range(0, len(ids) - room, stride), len(ids) - room]
+    return [[*ids[start : start + room], end_of_text] for start in starts]
+
+
+def padded(ids: Sequence[int], length: int, end_of_text: int) -> list[list[int]]:
+    """The article's way: cut at ``length`` tokens, then fill up with end-of-text to ``length``."""
+    kept = list(ids[:length])
+    return [kept + [end_of_text] * (length - len(kept))]

@@ -1,0 +1,1 @@
+"""The trainer: from labelled messages to an artifact that filterd serves."""
