@@ -16,11 +16,11 @@ __version__ = version("filterd")
 def __getattr__(name: str) -> Any:
     """Import what brings torch along only when somebody asks for it."""
     if name == "Classifier":
-        from filterd.classifier import Classifier  # noqa: PLC0415
+        from filterd.classifier import Classifier
 
         return Classifier
     if name == "Verdict":
-        from filterd.entries import Verdict  # noqa: PLC0415
+        from filterd.entries import Verdict
 
         return Verdict
     raise AttributeError(f"module 'filterd' has no attribute {name!r}")

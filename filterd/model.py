@@ -13,9 +13,9 @@ Parameter names equal the keys of a Hugging Face GPT-2 checkpoint (Radford et al
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +65,17 @@ class Group:
     mask: Tensor | None = None
     keep: Tensor | None = None
 
+    def to(self, device: torch.device) -> Group:
+        """The same group on a device."""
+        if self.rows is None or self.mask is None or self.keep is None:
+            return self
+        return replace(
+            self,
+            rows=self.rows.to(device, non_blocking=True),
+            mask=self.mask.to(device, non_blocking=True),
+            keep=self.keep.to(device, non_blocking=True),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Packed:
@@ -90,17 +101,13 @@ class Packed:
         """The same batch on a device."""
         if device.type == "cpu":
             return self
-        move = lambda t: None if t is None else t.to(device, non_blocking=True)  # noqa: E731
         return Packed(
-            *(t.to(device, non_blocking=True) for t in self._tensors()),
-            groups=tuple(
-                Group(g.start, g.stop, g.count, g.length, move(g.rows), move(g.mask), move(g.keep))
-                for g in self.groups
-            ),
+            self.tokens.to(device, non_blocking=True),
+            self.positions.to(device, non_blocking=True),
+            self.last.to(device, non_blocking=True),
+            self.order,
+            tuple(group.to(device) for group in self.groups),
         )
-
-    def _tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.tokens, self.positions, self.last, self.order
 
 
 def pack(messages: Sequence[Sequence[int]]) -> Packed:
@@ -228,12 +235,15 @@ class Block(nn.Module):
     def forward(self, hidden: Tensor, batch: Packed) -> Tensor:
         """Every token: (N, C) to (N, C)."""
         hidden = hidden + self.drop(self.attn(self.ln_1(hidden), batch))
-        return hidden + self.drop(self.mlp(self.ln_2(hidden)))
+        out: Tensor = hidden + self.drop(self.mlp(self.ln_2(hidden)))
+        return out
 
     def last(self, hidden: Tensor, batch: Packed) -> Tensor:
         """One token a message: (N, C) to (B, C)."""
-        out = hidden[batch.last] + self.drop(self.attn.last(self.ln_1(hidden), batch))
-        return out + self.drop(self.mlp(self.ln_2(out)))
+        attended = self.attn.last(self.ln_1(hidden), batch)
+        kept = hidden[batch.last] + self.drop(attended)
+        out: Tensor = kept + self.drop(self.mlp(self.ln_2(kept)))
+        return out
 
 
 class SpamModel(nn.Module):
@@ -267,7 +277,7 @@ class SpamModel(nn.Module):
     def forward(self, batch: Packed) -> Tensor:
         """Logits of ham and spam, (B, 2), in packed order: ``batch.order`` names the callers'."""
         hidden = self.drop(self.wte(batch.tokens) + self.wpe(batch.positions))  # (N, C)
-        *blocks, final = self.h
+        *blocks, final = (cast("Block", block) for block in self.h)
         for block in blocks:
             hidden = block(hidden, batch)
         out: Tensor = self.head(self.ln_f(final.last(hidden, batch)))

@@ -1,0 +1,163 @@
+"""Settings: ``FILTERD_*``, read once, frozen, checked against each other."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from filterd.entries import VERDICT_FIELDS
+from filterd.errors import SettingsError
+
+PREFIX = "FILTERD_"
+SCHEMES = ("redis", "rediss", "unix", "embedded")
+KUBERNETES = re.compile(r"FILTERD_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
+"""What Kubernetes injects into every pod for a Service named ``filterd``."""
+
+Name = Annotated[str, Field(min_length=1)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with its default."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="redis://, rediss://, unix:// or embedded:DIR, which starts a server in DIR",
+    )
+    input_stream: Name = Field("filterd:messages", description="stream that messages arrive in")
+    output_stream: Name = Field("filterd:verdicts", description="stream that verdicts go to")
+    dead_stream: Name = Field("filterd:dead", description="stream of dead letters")
+    group: Name = Field("filterd", description="consumer group; its daemons share the work")
+    consumer: str = Field(
+        "", description="stable name of this daemon in the group [default: HOSTNAME-HTTP_PORT]"
+    )
+    artifact: Path | None = Field(
+        None, description="artifact directory [default: the starter that comes along]"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto is bf16 on a GPU, fp32 on a CPU"
+    )
+    max_batch_tokens: int = Field(4096, ge=1, description="token budget of one micro-batch")
+    linger_s: Seconds = Field(
+        0.0, description="seconds that an idle engine waits for a fuller batch"
+    )
+    max_text_bytes: int = Field(
+        65536, ge=1, description="larger entries (text, id, carried fields) are dead letters"
+    )
+    max_deliveries: int = Field(
+        5, ge=2, description="deliveries after which an entry that was never settled is poison"
+    )
+    claim_idle_s: float = Field(
+        30.0, ge=0.1, description="seconds without a sign of life until entries are claimed"
+    )
+    drain_s: Seconds = Field(20.0, description="seconds to finish what is in flight on SIGTERM")
+    carry_fields: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="comma-separated input fields that the verdict repeats"
+    )
+    output_maxlen: int = Field(
+        1_000_000, ge=1, description="verdicts kept, about; older ones are trimmed"
+    )
+    input_retention_s: Seconds = Field(
+        86400.0, description="seconds that settled entries stay in the input stream"
+    )
+    http_host: Name = Field("127.0.0.1", description="address of metrics and health")
+    http_port: int = Field(9108, ge=0, le=65535, description="port of the same; 0 takes any free")
+    http_token: SecretStr | None = Field(
+        None, min_length=8, description="bearer token that /metrics asks for"
+    )
+    threshold: float | None = Field(
+        None, ge=0, le=1, description="score from which a message is spam [default: artifact's]"
+    )
+    log_format: Literal["text", "json"] = Field("text", description="one line, or JSON, an event")
+
+    @classmethod
+    def load(cls, **overrides: object) -> Self:
+        """Read the environment; ``overrides`` win.
+
+        Raises SettingsError in one line that names the variable and what it wants.
+        """
+        _refuse_misspelt(os.environ)
+        try:
+            return cls(**overrides)  # type: ignore[arg-type]
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            field = "_".join(str(part) for part in first["loc"][:1]).upper()
+            where = f"{PREFIX}{field}: " if field else ""
+            raise SettingsError(where + first["msg"].removeprefix("Value error, ")) from None
+
+    @property
+    def consumer_name(self) -> str:
+        """Stable across restarts, and different for two daemons of one machine.
+
+        Two daemons of one machine cannot share a port, so the port tells them apart; a port
+        taken at random says nothing, so the process id has to.
+        """
+        return self.consumer or f"{socket.gethostname()}-{self.http_port or f'p{os.getpid()}'}"
+
+    @field_validator("carry_fields", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("carry_fields")
+    @classmethod
+    def _no_verdict_fields(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        taken = sorted(VERDICT_FIELDS.union({"text"}).intersection(names))
+        if taken:
+            raise ValueError(f"verdicts use the names {', '.join(taken)} themselves")
+        return names
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_scheme(cls, url: SecretStr) -> SecretStr:
+        check_url(url.get_secret_value())
+        return url
+
+    @model_validator(mode="after")
+    def _streams_differ(self) -> Self:
+        names = [self.input_stream, self.output_stream, self.dead_stream]
+        if len(set(names)) < len(names):
+            raise ValueError("INPUT_STREAM, OUTPUT_STREAM and DEAD_STREAM must be three streams")
+        return self
+
+
+def check_url(url: str) -> None:
+    """Raise ValueError, never showing the URL, where its form is wrong."""
+    scheme, _, rest = url.partition(":")
+    if scheme not in SCHEMES:
+        raise ValueError(f"begins with none of {', '.join(f'{name}:' for name in SCHEMES)}")
+    if not rest.strip("/"):
+        raise ValueError(f"{scheme}: what follows is empty")
+    if scheme in ("redis", "rediss"):
+        try:
+            parts = urlsplit(url)
+            usable = bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            usable = False
+        database = parts.path.strip("/") if usable else ""
+        if not usable or (database and not database.isdecimal()):
+            raise ValueError(f"is not of the form {scheme}://[USER:PASSWORD@]HOST[:PORT][/DB]")
+
+
+def _refuse_misspelt(names: Iterable[str]) -> None:
+    known = [PREFIX + field.upper() for field in Settings.model_fields]
+    for name in names:
+        upper = name.upper()
+        if not upper.startswith(PREFIX) or upper in known or KUBERNETES.fullmatch(upper):
+            continue
+        near = difflib.get_close_matches(upper, known, n=1, cutoff=0.0)
+        raise SettingsError(f"no setting is called {name}: did you mean {near[0]}?")
