@@ -1,0 +1,78 @@
+"""Connections to Redis, and its errors in filterd's words: the only place that knows them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis.asyncio
+from redis import exceptions
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from filterd.errors import GroupMissingError, UnavailableError
+
+SOCKET_TIMEOUT_S = 10.0
+"""Longer than any BLOCK that we send, so that only a dead line runs into it."""
+
+REFUSALS = {
+    "OOM": "oom",
+    "MISCONF": "misconf",
+    "READONLY": "readonly",
+    "LOADING": "loading",
+    "BUSY": "busy",
+    "CLUSTERDOWN": "clusterdown",
+    "MASTERDOWN": "masterdown",
+    "NOREPLICAS": "noreplicas",
+    "NOAUTH": "auth",
+    "WRONGPASS": "auth",
+    "NOPERM": "noperm",
+    "WRONGTYPE": "wrongtype",
+}
+"""What a server says first when it refuses, and the word that metrics count it under."""
+
+STARTING = frozenset({"loading", "busy", "masterdown", "clusterdown"})
+"""Kinds that pass by themselves while a server starts or fails over."""
+
+_FIRST_WORD = re.compile(r"\b(" + "|".join(REFUSALS) + r")\b")
+
+
+def connect(url: str) -> redis.asyncio.Redis:
+    """A client of one server; nothing is sent yet.
+
+    It never retries by itself: a write that timed out may have happened, and only the settle
+    script can be sent twice without harm.
+    """
+    return redis.asyncio.Redis.from_url(
+        url,
+        protocol=2,
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=5.0,
+        socket_keepalive=None if url.startswith("unix:") else True,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn every error of redis-py into an UnavailableError with a bounded kind."""
+    try:
+        yield
+    except exceptions.TimeoutError as error:
+        raise UnavailableError("Redis did not answer in time", "timeout") from error
+    except exceptions.RedisError as error:
+        raise refusal(str(error), isinstance(error, exceptions.ConnectionError)) from error
+    except OSError as error:
+        raise UnavailableError(f"Redis cannot be reached: {error.strerror}", "away") from error
+
+
+def refusal(message: str, lost: bool = False) -> UnavailableError:
+    """What a server's words mean. ``lost``: the connection is gone."""
+    if "NOGROUP" in message:
+        return GroupMissingError("the input stream or its consumer group is gone")
+    found = _FIRST_WORD.search(message)
+    if found is None and lost:
+        return UnavailableError(f"Redis cannot be reached: {message}", "away")
+    kind = REFUSALS[found[1]] if found else "other"
+    return UnavailableError(f"Redis refuses: {message}", kind)

@@ -1,0 +1,198 @@
+"""The consumer: deliver, claim and renew entries of one group, within bounds of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from filterd.entries import RawEntry
+from filterd.streams.connection import translated
+from filterd.streams.scripts import Script
+
+BLOCK_MS = 500
+"""How long an empty read waits on the server; also how soon a stop is noticed."""
+
+FORGET_CONSUMERS_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class ReadConfig:
+    """Whose entries are read, and how much at a time.
+
+    most_entries, most_bytes: of one read; it ends with the entry that reaches either
+    entry_bytes: wanted fields above this are not read, only measured
+    alone_after: entries delivered this often before are claimed one at a time, because one of
+    them may be what kills its consumers.
+    """
+
+    stream: str
+    group: str
+    consumer: str
+    wanted: tuple[bytes, ...]
+    entry_bytes: int
+    most_entries: int = 512
+    most_bytes: int = 4_194_304
+    alone_after: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """cursor: where to go on, '' at the end · gone: ids acked because their body was deleted."""
+
+    cursor: str
+    gone: tuple[str, ...]
+    entries: tuple[RawEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupStatus:
+    """Where the group stands. Ages in seconds by the server's clock; None lag: unknown."""
+
+    lag: int | None
+    pending: int
+    oldest_pending_s: float
+    oldest_undelivered_s: float
+
+
+def watermark_key(stream: str, group: str) -> str:
+    """Where settling keeps the watermark; in a cluster it shares the stream's slot."""
+    tag = stream if "{" in stream else f"{{{stream}}}"
+    return f"{tag}:watermark:{group}"
+
+
+class Consumer:
+    """One consumer of a group. All methods raise UnavailableError while Redis is away."""
+
+    def __init__(self, redis: Redis, config: ReadConfig) -> None:
+        self._redis = redis
+        self._config = config
+        self._read = Script(redis, "read")
+        self._claim = Script(redis, "claim")
+        self._renew = Script(redis, "renew")
+        self._reap = Script(redis, "reap")
+
+    async def ensure_group(self) -> bool:
+        """Make the stream and the group where they are missing; True if they were.
+
+        From the watermark where settling left one, else from the stream's beginning.
+        """
+        config = self._config
+        with translated():
+            mark = await self._redis.get(watermark_key(config.stream, config.group))
+            start = before(mark.decode()) if mark else "0-0"
+            try:
+                await self._redis.xgroup_create(config.stream, config.group, start, mkstream=True)
+            except ResponseError as error:
+                if "BUSYGROUP" in str(error):
+                    return False
+                raise
+        return True
+
+    async def read(self) -> list[RawEntry]:
+        """New entries: at once where some wait, else the first to come within BLOCK_MS."""
+        config = self._config
+        limits = (config.most_entries, config.most_bytes, config.entry_bytes)
+        rows = await self._read(
+            [config.stream], [config.group, config.consumer, *limits, *config.wanted]
+        )
+        return _entries(rows) or await self._wait()
+
+    async def _wait(self) -> list[RawEntry]:
+        config = self._config
+        with translated():
+            reply: Any = await self._redis.xreadgroup(
+                config.group, config.consumer, {config.stream: ">"}, count=1, block=BLOCK_MS
+            )
+        return [
+            self._keep_wanted(id_.decode(), fields) for _, rows in reply for id_, fields in rows
+        ]
+
+    def _keep_wanted(self, id_: str, fields: Mapping[bytes, bytes]) -> RawEntry:
+        pairs = tuple((n, v) for n, v in fields.items() if n in self._config.wanted)
+        size = sum(len(name) + len(value) for name, value in pairs)
+        return RawEntry(id_, pairs if size <= self._config.entry_bytes else (), size)
+
+    async def claim(
+        self, cursor: str, idle_ms: int, held: Collection[str], whose: str = ""
+    ) -> Claimed:
+        """Take over entries idle for ``idle_ms``, from ``cursor`` ('-' to begin) on.
+
+        held: ids in flight here, which are left alone · whose: only this consumer's entries.
+        """
+        config = self._config
+        limits = (config.most_entries, config.most_bytes, config.entry_bytes, config.alone_after)
+        head = (config.group, config.consumer, idle_ms, cursor, whose)
+        args = [*head, *limits, len(held), *held, *config.wanted]
+        reply = cast("list[Any]", await self._claim([config.stream], args))
+        gone = tuple(id_.decode() for id_ in reply[1])
+        return Claimed(reply[0].decode(), gone, tuple(_entries(reply[2])))
+
+    async def renew(self, ids: Sequence[str]) -> int:
+        """A sign of life for ids in flight; how many of them are still this consumer's."""
+        config = self._config
+        reply = await self._renew([config.stream], [config.group, config.consumer, *ids])
+        return cast("int", reply)
+
+    async def reap(self) -> int:
+        """Remove consumers that hold nothing and were not seen for an hour."""
+        config = self._config
+        args = [config.group, config.consumer, FORGET_CONSUMERS_MS]
+        return cast("int", await self._reap([config.stream], args))
+
+    async def status(self) -> GroupStatus:
+        """Lag, pending entries and ages, for metrics."""
+        config = self._config
+        with translated():
+            groups: Any = await self._redis.xinfo_groups(config.stream)
+            group = next((g for g in groups if g["name"] == config.group.encode()), None)
+            if group is None:
+                return GroupStatus(None, 0, 0.0, 0.0)
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.time()
+                pipe.xpending(config.stream, config.group)
+                after = "(" + group["last-delivered-id"].decode()
+                pipe.xrange(config.stream, after, "+", count=1)
+                (seconds, micros), pending, waiting = await pipe.execute()
+        now_ms = seconds * 1000 + micros // 1000
+        oldest = pending["min"] if pending["pending"] else None
+        undelivered = waiting[0][0] if waiting else None
+        return GroupStatus(
+            group.get("lag"),
+            pending["pending"],
+            _age_s(oldest, now_ms),
+            _age_s(undelivered, now_ms),
+        )
+
+
+def before(mark: str) -> str:
+    """The last id below a watermark: ``(id`` is the lowest pending one, else it is settled.
+
+    >>> before("(5-0"), before("(5-3"), before("7-1")
+    ('4-18446744073709551615', '5-2', '7-1')
+    """
+    if not mark.startswith("("):
+        return mark
+    ms, seq = (int(part) for part in mark[1:].split("-"))
+    if seq:
+        return f"{ms}-{seq - 1}"
+    return f"{ms - 1}-{2**64 - 1}" if ms else "0-0"
+
+
+def id_ms(entry_id: str) -> int:
+    """The unix milliseconds in an entry's id."""
+    return int(entry_id.partition("-")[0])
+
+
+def _age_s(entry_id: bytes | None, now_ms: int) -> float:
+    return max(0.0, (now_ms - id_ms(entry_id.decode())) / 1000) if entry_id else 0.0
+
+
+def _entries(rows: object) -> list[RawEntry]:
+    return [
+        RawEntry(id_.decode(), tuple(zip(parts[::2], parts[1::2], strict=True)), size, deliveries)
+        for id_, deliveries, size, *parts in cast("list[list[Any]]", rows)
+    ]

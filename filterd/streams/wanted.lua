@@ -1,0 +1,22 @@
+-- Shared by read.lua and claim.lua: put an entry into a row that carries only wanted fields.
+-- A row is {id, deliveries, size, name, value, …}. What nobody asked for stays on the server,
+-- and so does everything of an entry above the limit: the daemon learns its size alone.
+local function wanted_row(id, deliveries, fields, limit, names)
+  local row, size = {id, deliveries, 0}, 0
+  for i = 1, #fields, 2 do
+    if names[fields[i]] then
+      size = size + #fields[i] + #fields[i + 1]
+      row[#row + 1] = fields[i]
+      row[#row + 1] = fields[i + 1]
+    end
+  end
+  if size > limit then row = {id, deliveries, 0} end
+  row[3] = size
+  return row, math.min(size, limit)
+end
+
+local function name_set(first)
+  local names = {}
+  for i = first, #ARGV do names[ARGV[i]] = true end
+  return names
+end
