@@ -1,0 +1,91 @@
+"""The model card: an artifact's README.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from filterd.artifact import Manifest
+from trainer.evaluation import Measures
+from trainer.training import Trained
+
+SMS_LIMITS = """\
+- The messages are SMS of about 2004 to 2012, in English, mostly from the United Kingdom and
+  Singapore. Their spam is prize draws, ring tones, chat lines. Messages of today, other languages,
+  e-mail, and wanted messages by machines (banks' codes, delivery notices, reminders) are not in
+  it: expect more errors there, and measure on your own with `trainer evaluate`.
+- Somebody who means to get past it will. It reads text alone: no sender, no links behind words.
+"""
+OWN_LIMITS = """\
+- It knows the kind of messages it was trained on. Measure it on others before relying on it.
+- Somebody who means to get past it will. It reads text alone: no sender, no links behind words.
+"""
+
+
+def model_card(
+    manifest: Manifest,
+    trained: Trained,
+    data: Mapping[str, Any],
+    measures: Mapping[str, Measures],
+) -> str:
+    """The card of a calibrated artifact; ``measures`` by split, ``validation`` and ``test``."""
+    source = data.get("source", {})
+    known = "attribution" in source
+    return "\n".join(
+        [
+            f"# {manifest.version}\n",
+            "Labels short messages as spam or ham; filterd serves it.\n",
+            "## Data\n",
+            *_data(source, data),
+            "\n## How good\n",
+            *_table(measures),
+            "\n`report/` holds the plots and `evaluation.json`.\n",
+            "## Limits\n",
+            SMS_LIMITS if known else OWN_LIMITS,
+            "## How it was made\n",
+            *_making(manifest, trained),
+            "",
+        ]
+    )
+
+
+def _data(source: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
+    lines = [f"- {source.get('name', 'the user’s own CSVs')}"]
+    if "attribution" in source:
+        lines += [
+            f"- by {source['attribution']}, licence {source['licence']}",
+            f"- {source['origin']}",
+            "- changes made to it: duplicates dropped, split into train, validation and test",
+        ]
+    if "method" in data:
+        lines.append(f"- split: {data['method']}")
+    rows = ", ".join(f"{name} {part['rows']}" for name, part in data["splits"].items())
+    return [*lines, f"- messages: {rows}"]
+
+
+def _table(measures: Mapping[str, Measures]) -> list[str]:
+    lines = [
+        "| split | messages | accuracy | F1 | precision | recall | MCC | AUC | spam found "
+        "| spam missed | ham kept | ham blocked |",
+        "| --- " * 12 + "|",
+    ]
+    for name, m in measures.items():
+        lines.append(
+            f"| {name} | {m.rows} | {m.accuracy:.4f} | {m.f1:.4f} | {m.precision:.4f} "
+            f"| {m.recall:.4f} | {m.mcc:.4f} | {m.auc:.4f} | {m.spam_found} | {m.spam_missed} "
+            f"| {m.ham_kept} | {m.ham_blocked} |"
+        )
+    note = "Validation chose the epoch and the temperature; test took part in no choice of either."
+    return [*lines, "", note]
+
+
+def _making(manifest: Manifest, trained: Trained) -> list[str]:
+    parameters = sum(tensor.numel() for tensor in trained.weights.values())
+    return [
+        f"- {manifest.backbone}; {parameters:,} parameters, none taken from another model",
+        f"- a byte-pair vocabulary of {manifest.model.vocab_size:,} tokens, learned from train",
+        f"- reads {manifest.max_length} tokens; longer texts in overlapping windows",
+        f"- `trainer train --recipe {manifest.recipe['name']}`, seed {manifest.recipe['seed']}, "
+        f"epoch {trained.best} of {len(trained.history)} kept; the recipe is in `manifest.json`",
+        f"- temperature {manifest.temperature:.4f}, threshold {manifest.threshold}",
+    ]

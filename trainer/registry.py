@@ -1,0 +1,117 @@
+"""The registry: writes an artifact, which appears whole or not at all and is never changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from filterd.artifact import MANIFEST, VOCABULARY, WEIGHTS, Artifact, Manifest, sha256
+from filterd.errors import ArtifactError
+from filterd.model import ModelConfig
+from filterd.tokenizer import Tokenizer
+from trainer.recipe import Recipe
+
+LIBRARIES = ("filterd", "numpy", "safetensors", "tiktoken", "tokenizers", "torch")
+
+
+def draft(
+    recipe: Recipe, config: ModelConfig, tokenizer: Tokenizer, weights: Mapping[str, Tensor]
+) -> Artifact:
+    """An artifact in memory, in the half precision it is stored in, not yet calibrated."""
+    halves = {name: tensor.to(torch.float16).contiguous() for name, tensor in weights.items()}
+    manifest = Manifest(
+        version="draft",
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        backbone=f"gpt2, {config.n_layer} blocks of width {config.n_embd}, from random weights",
+        model=config,
+        max_length=config.n_positions,
+        threshold=recipe.threshold,
+        files={},
+        recipe=recipe.model_dump(),
+        libraries={name: version(name) for name in LIBRARIES},
+    )
+    return Artifact(Path("draft"), manifest, tokenizer, halves)
+
+
+def changed(artifact: Artifact, **fields: Any) -> Artifact:
+    """The same artifact with other fields in its manifest."""
+    manifest = artifact.manifest.model_copy(update=fields)
+    return Artifact(artifact.path, manifest, artifact.tokenizer, artifact.weights)
+
+
+def contents(artifact: Artifact) -> dict[str, bytes]:
+    """The files that decide every score, by name."""
+    return {
+        WEIGHTS: save_safetensors(dict(sorted(artifact.weights.items()))),
+        VOCABULARY: artifact.tokenizer.to_bytes(),
+    }
+
+
+def content_version(artifact: Artifact) -> str:
+    """``<recipe>-<12 hex digits>`` of all that decides a verdict: equal content, equal version."""
+    manifest = artifact.manifest
+    settings = f"{manifest.threshold!r} {manifest.temperature!r} {manifest.max_length}"
+    digest = hashlib.sha256(settings.encode())
+    for name, data in sorted(contents(artifact).items()):
+        digest.update(f"\n{name} {sha256(data)}".encode())
+    return f"{manifest.recipe['name']}-{digest.hexdigest()[:12]}"
+
+
+def check_free(target: Path) -> None:
+    """Raises ArtifactError where something stands in an artifact's place."""
+    if os.path.lexists(target):
+        raise ArtifactError(f"{target} exists, and artifacts are never changed: choose another")
+
+
+def write(artifact: Artifact, extra: Mapping[str, bytes], target: Path) -> None:
+    """Write an artifact with its card and report: aside, fsynced, then renamed into place.
+
+    extra: more files by their names inside. Raises ArtifactError where the target exists.
+    """
+    check_free(target)
+    files = {**contents(artifact), **extra}
+    checksums = {name: sha256(data) for name, data in sorted(files.items())}
+    final = artifact.manifest.model_copy(update={"files": checksums})
+    files[MANIFEST] = (final.model_dump_json(indent=2) + "\n").encode()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        _fill(aside, files)
+        check_free(target)
+        aside.rename(target)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    _sync(target.parent)
+
+
+def _fill(folder: Path, files: Mapping[str, bytes]) -> None:
+    folder.chmod(0o755)
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        with path.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    for inner in {(folder / name).parent for name in files}:
+        _sync(inner)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
