@@ -19,6 +19,7 @@ from filterd.errors import DataError, SettingsError
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
 CHUNK_ROWS = 256
+READ_BYTES = 65536
 PARQUET_HINT = "parquet needs pyarrow: pip install 'filterd[parquet]'"
 
 Values = dict[str, Any]
@@ -164,3 +165,35 @@ def load_pyarrow() -> Any:
     except ImportError as error:
         raise SettingsError(PARQUET_HINT) from error
     return pyarrow
+
+
+def lines_of(stream: IO[bytes]) -> Iterator[list[str]]:
+    """Messages, one a line, in chunks as they come: a slow sender waits for nobody.
+
+    Raises DataError at the first line that is not UTF-8, after yielding those before it.
+    """
+    number, rest = 0, b""
+    while True:
+        read = stream.read1(READ_BYTES)  # type: ignore[attr-defined]  # BufferedReader has it
+        *lines, rest = (rest + read).split(b"\n")
+        if not read and rest:
+            lines.append(rest)
+        for start in range(0, len(lines), CHUNK_ROWS):
+            chunk = lines[start : start + CHUNK_ROWS]
+            yield from _decoded(chunk, number)
+            number += len(chunk)
+        if not read:
+            return
+
+
+def _decoded(lines: Sequence[bytes], before: int) -> Iterator[list[str]]:
+    texts: list[str] = []
+    for number, line in enumerate(lines, start=before + 1):
+        try:
+            texts.append(line.removesuffix(b"\r").decode())
+        except UnicodeDecodeError as error:
+            yield texts
+            raise DataError(
+                f"standard input, line {number}: byte {error.start + 1} is not UTF-8"
+            ) from error
+    yield texts

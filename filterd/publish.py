@@ -1,0 +1,108 @@
+"""``filterd publish``: messages into the input stream, in batches or at a rate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+from filterd.errors import DataError, UnavailableError
+from filterd.streams.connection import refusal, translated
+from filterd.tables import Row, Source
+from filterd.terminal import progress
+
+CATCH_UP_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a publisher sends; id: the publisher's own."""
+
+    text: str
+    id: str | None = None
+
+    def fields(self) -> dict[bytes, bytes]:
+        """The fields of its entry. Raises DataError for a text that has no UTF-8."""
+        try:
+            own = {} if self.id is None else {b"id": self.id.encode()}
+            return {b"text": self.text.encode(), **own}
+        except UnicodeEncodeError as error:
+            raise DataError("a message is not UTF-8: it cannot be published") from error
+
+
+def from_rows(rows: Iterable[Row]) -> list[Message]:
+    """Messages of a file, with what its column ``id`` holds, if it has one."""
+    return [
+        Message(row.text, None if row.values.get("id") is None else str(row.values["id"]))
+        for row in rows
+    ]
+
+
+def publish(
+    client: redis.Redis, stream: str, batches: Iterable[Sequence[Message]]
+) -> Iterator[list[str]]:
+    """Add batches of messages; yields the ids of each batch.
+
+    Raises UnavailableError, saying what is certain to be in the stream.
+    """
+    published = 0
+    for batch in batches:
+        pipeline = client.pipeline(transaction=False)
+        for message in batch:
+            pipeline.xadd(stream, message.fields())  # type: ignore[arg-type]  # dict invariance
+        try:
+            with translated():
+                answers = pipeline.execute(raise_on_error=False)
+        except UnavailableError as error:
+            raise UnavailableError(
+                f"{error}; {published} published before, the next {len(batch)} perhaps", error.kind
+            ) from error
+        ids = [answer.decode() for answer in answers if isinstance(answer, bytes)]
+        published += len(ids)
+        yield ids
+        _raise_refused(answers, published)
+
+
+def _raise_refused(answers: Sequence[object], published: int) -> None:
+    for answer in answers:
+        if isinstance(answer, Exception):
+            refused = refusal(str(answer))
+            raise UnavailableError(f"{refused}; {published} published", refused.kind)
+
+
+def paced(
+    batches: Iterable[Sequence[Message]],
+    rate: float | None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Sequence[Message]]:
+    """Cut batches so that ``rate`` messages a second leave; what came late catches up a second."""
+    if rate is None:
+        yield from batches
+        return
+    turn = clock()  # when the next message may leave
+    for batch in batches:
+        first = 0
+        while first < len(batch):
+            if turn > clock():
+                sleep(max(0.0, turn - clock()))
+            now = clock()
+            turn = max(turn, now - CATCH_UP_S)
+            part = batch[first : first + int((now - turn) * rate) + 1]
+            turn += len(part) / rate
+            first += len(part)
+            yield part
+
+
+def from_file(path: Path, column: str, *, quiet_output: bool) -> Iterator[list[Message]]:
+    """Messages of a file in batches, with a progress bar; a column ``id`` is theirs."""
+    with (
+        Source(path, column) as source,
+        progress(f"publish {path.name}", source.total, quiet_output=quiet_output) as advance,
+    ):
+        for rows in source:
+            yield from_rows(rows)
+            advance(source.done)
