@@ -1,36 +1,37 @@
-"""Small changes to a training message that leave its label as it is."""
+"""Small changes to a training message that leave its label as it is.
+
+So the model cannot lean on one number, on capitals, on one word, or on one way of cutting words
+into tokens.
+"""
 
 from __future__ import annotations
 
 import random
 import re
 
+from trainer.recipe import Recipe
+
 _DIGIT = re.compile(r"\d")
-_EDGE = re.compile(r"^\W+|\W+$")
 
 
-def augment(text: str, share: float, rng: random.Random) -> str:
-    """Alter a text with probability ``share``: its digits, its case, or a few of its words.
+def augment(text: str, recipe: Recipe, rng: random.Random) -> list[str]:
+    """A text altered as the recipe says, in pieces that are to be encoded one by one."""
+    if rng.random() < recipe.other_digits:
+        text = _DIGIT.sub(lambda _: str(rng.randrange(10)), text)
+    if rng.random() < recipe.other_case:
+        text = rng.choice((str.lower, str.upper, str.capitalize))(text)
+    if recipe.drop_words:
+        words = [word for word in text.split(" ") if rng.random() >= recipe.drop_words]
+        text = " ".join(words) or text
+    return cut(text, recipe.cut_words, rng)
 
-    So the model cannot lean on one number, on capitals or on one word.
+
+def cut(text: str, share: float, rng: random.Random) -> list[str]:
+    """Cut a text before ``share`` of its characters, in the spirit of BPE-dropout.
+
+    A word then reaches the model in other tokens than usual (Provilkov et al., 2020).
     """
-    if rng.random() >= share:
-        return text
-    return rng.choice((_other_digits, _other_case, _fewer_words, _no_edges))(text, rng)
-
-
-def _other_digits(text: str, rng: random.Random) -> str:
-    return _DIGIT.sub(lambda _: str(rng.randrange(10)), text)
-
-
-def _other_case(text: str, rng: random.Random) -> str:
-    return rng.choice((str.lower, str.upper, str.capitalize))(text)
-
-
-def _fewer_words(text: str, rng: random.Random) -> str:
-    words = text.split(" ")
-    return " ".join(word for word in words if rng.random() > 0.1) or text
-
-
-def _no_edges(text: str, rng: random.Random) -> str:
-    return _EDGE.sub("", text) or text
+    if not share:
+        return [text]
+    cuts = [place for place in range(1, len(text)) if rng.random() < share]
+    return [text[start:stop] for start, stop in zip([0, *cuts], [*cuts, None], strict=True)]

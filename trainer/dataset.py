@@ -71,7 +71,7 @@ def read_file(path: Path) -> list[Message]:
 def to_csv(messages: Iterable[Message]) -> bytes:
     """A split as CSV with the columns Label and Text."""
     out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerow(("Label", "Text"))
     writer.writerows((message.label, message.text) for message in messages)
     return out.getvalue().encode()
@@ -143,7 +143,7 @@ def _tab_cells(name: str, text: str, wanted: Columns) -> Iterator[tuple[object, 
 def _csv_cells(name: str, text: str, wanted: Columns) -> Iterator[tuple[object, object]]:
     csv.field_size_limit(sys.maxsize)
     try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except csv.Error as error:
         raise DataError(f"{name} is not well-formed CSV: {error}") from error
     return _table_cells(name, rows, wanted)

@@ -47,7 +47,15 @@ class Recipe(BaseModel):
     average: Portion = Field(
         default=0.0, description="decay of the moving average of the weights, 0 is off"
     )
-    augment: Share = Field(default=0.0, description="share of training messages altered an epoch")
+    language_weight: float = Field(
+        default=0.0, ge=0, description="of the next-token loss beside the label's, 0 is off"
+    )
+    other_digits: Share = Field(default=0.0, description="share of messages given other digits")
+    other_case: Share = Field(default=0.0, description="share of messages given another case")
+    drop_words: Portion = Field(default=0.0, description="share of words left out")
+    cut_words: Portion = Field(
+        default=0.0, description="share of characters before which the text is cut for encoding"
+    )
     threshold: Share = 0.5
 
     @model_validator(mode="after")

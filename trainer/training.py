@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that all of torch's users know
 from tqdm import tqdm
 
-from filterd.model import ModelConfig, SpamModel, pack
+from filterd.model import ModelConfig, Packed, SpamModel, pack
 from filterd.tokenizer import Tokenizer, windows
 from trainer import calibration
 from trainer.augment import augment
@@ -103,7 +103,7 @@ class _Run:
         self.texts = [message.text for message in parts[0]]
         self.spam = _targets(parts[0])
         self.weights = class_weights(self.spam, recipe.balance)
-        self.validation = [self._encode(message.text) for message in parts[1]]
+        self.validation = [self._encode([message.text]) for message in parts[1]]
         self.validation_spam = _targets(parts[1])
         self.steps_an_epoch = math.ceil(len(self.texts) / recipe.batch_size)
         self.step = 0
@@ -126,7 +126,7 @@ class _Run:
     def _epoch(self, number: int) -> tuple[float, float]:
         """One pass over the training split; its mean loss and accuracy."""
         self.model.train()
-        encoded = [self._encode(augment(t, self.recipe.augment, self.rng)) for t in self.texts]
+        encoded = [self._encode(augment(text, self.recipe, self.rng)) for text in self.texts]
         order = batches([len(ids) for ids in encoded], self.recipe.batch_size, self.rng)
         total, correct = 0.0, 0
         bar = tqdm(
@@ -143,9 +143,10 @@ class _Run:
         """One step; its plain loss and how many messages were right."""
         packed = pack(messages)
         target = spam[packed.order]  # (B,)
-        logits = self.model(packed)  # (B, 2)
+        logits, language = self._forward(packed)  # (B, 2), ()
         smoothing = self.recipe.label_smoothing
         loss = F.cross_entropy(logits, target, self.weights, label_smoothing=smoothing)
+        loss = loss + self.recipe.language_weight * language
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
@@ -158,6 +159,25 @@ class _Run:
         self._follow()
         plain = F.cross_entropy(logits.detach(), target)
         return plain.item(), int((logits.argmax(-1) == target).sum())
+
+    def _forward(self, batch: Packed) -> tuple[Tensor, Tensor]:
+        """Logits (B, 2), and the mean loss of guessing each next token, in nats.
+
+        The second as Radford et al. (2018) add it to fine-tuning: it teaches the backbone the
+        language of messages, of which labels say little.
+        """
+        model = self.model
+        if not self.recipe.language_weight:
+            return model(batch), torch.zeros(())
+        hidden = model.drop(model.wte(batch.tokens) + model.wpe(batch.positions))  # (N, C)
+        for block in model.h:
+            hidden = block(hidden, batch)
+        hidden = model.ln_f(hidden)
+        inside = torch.ones(len(batch.tokens), dtype=torch.bool)
+        inside[batch.last] = False  # (N,): tokens that have a next one in their own message
+        guesses = F.linear(hidden[inside], model.wte.weight)  # (N - B, vocabulary)
+        following = batch.tokens.roll(-1)[inside]
+        return model.head(hidden[batch.last]), F.cross_entropy(guesses, following)
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -177,10 +197,10 @@ class _Run:
         plain = calibration.loss(log_odds, spam)
         return plain, calibration.loss(log_odds, spam, temperature), accuracy
 
-    def _encode(self, text: str) -> list[int]:
-        """A message's first window: almost always all of it."""
+    def _encode(self, pieces: Sequence[str]) -> list[int]:
+        """A message's first window, almost always all of it; no token spans two pieces."""
         tokenizer = self.tokenizer
-        ids = tokenizer.encode(text)
+        ids = [token for piece in pieces for token in tokenizer.encode(piece)]
         return windows(ids, self.recipe.n_positions, tokenizer.end_of_text)[0]
 
     def _weights(self) -> dict[str, Tensor]:

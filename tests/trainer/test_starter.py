@@ -1,0 +1,52 @@
+"""The committed starter is what its card says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from filterd import artifact
+from filterd.classifier import Classifier
+from trainer import recipe as recipes
+from trainer.dataset import read_file
+from trainer.evaluation import evaluate
+from trainer.prepare import prepare
+from trainer.source import local
+
+WON = "You are a winner you have been specially selected to receive $1000 cash or a $2000 award."
+
+
+def test_its_measures_are_those_of_its_manifest(tmp_path: Path, sms: Path) -> None:
+    loaded = artifact.load()
+    card = prepare(local(sms), tmp_path, 123, (None, None))
+    for name in ("validation", "test"):
+        assert card["splits"][name]["sha256"] == loaded.manifest.data["splits"][name]["sha256"]
+        found = evaluate(loaded, read_file(tmp_path / f"{name}.csv")).measures.named(name)
+        expected = {key: loaded.manifest.metrics[key] for key in found}
+        assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_it_is_as_good_as_promised() -> None:
+    metrics = artifact.load().manifest.metrics
+    assert metrics["test_f1"] >= 0.96
+    assert metrics["test_auc"] >= 0.998
+
+
+def test_the_articles_example_is_spam() -> None:
+    assert [verdict.label for verdict in Classifier.load().classify([WON])] == ["spam"]
+
+
+def test_it_comes_from_the_recipe_as_it_is() -> None:
+    assert artifact.load().manifest.recipe == recipes.load("starter").model_dump()
+
+
+def test_it_is_small_and_whole() -> None:
+    loaded = artifact.load()
+    for name, checksum in loaded.manifest.files.items():
+        assert artifact.sha256((artifact.STARTER / name).read_bytes()) == checksum
+    size = sum(path.stat().st_size for path in artifact.STARTER.rglob("*") if path.is_file())
+    assert size <= 5_000_000
+    card = (artifact.STARTER / "README.md").read_text(encoding="utf-8")
+    assert "CC BY 4.0" in card
+    assert "Almeida" in card
