@@ -29,13 +29,17 @@ class Classifier:
         device: Device = "auto",
         precision: Precision = "auto",
         threshold: float | None = None,
+        max_batch_tokens: int = 4096,
     ) -> Classifier:
         """Load an artifact directory, or the starter where there is no path.
 
         Raises ArtifactError for what cannot be served, SettingsError for an absent device.
         """
         loaded = artifact.load(None if path is None else Path(path))
-        return cls(Engine(loaded, device=device, precision=precision), threshold)
+        engine = Engine(
+            loaded, device=device, precision=precision, max_batch_tokens=max_batch_tokens
+        )
+        return cls(engine, threshold)
 
     def classify(self, texts: Sequence[str]) -> list[Verdict]:
         """A verdict for each text, in order."""

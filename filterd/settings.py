@@ -74,9 +74,6 @@ class Settings(BaseSettings):
     )
     http_host: Name = Field("127.0.0.1", description="address of metrics and health")
     http_port: int = Field(9108, ge=0, le=65535, description="port of the same; 0 takes any free")
-    http_token: SecretStr | None = Field(
-        None, min_length=8, description="bearer token that /metrics asks for"
-    )
     threshold: float | None = Field(
         None, ge=0, le=1, description="score from which a message is spam [default: artifact's]"
     )

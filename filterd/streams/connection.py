@@ -44,13 +44,14 @@ def connect(url: str) -> redis.asyncio.Redis:
     It never retries by itself: a write that timed out may have happened, and only the settle
     script can be sent twice without harm.
     """
+    tcp = {} if url.startswith("unix:") else {"socket_keepalive": True}
     return redis.asyncio.Redis.from_url(
         url,
         protocol=2,
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=5.0,
-        socket_keepalive=None if url.startswith("unix:") else True,
         retry=Retry(NoBackoff(), 0),
+        **tcp,
     )
 
 

@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from filterd.entries import RawEntry
 from filterd.streams.connection import translated
-from filterd.streams.scripts import Script
+from filterd.streams.scripts import Argument, Script
 
 BLOCK_MS = 500
 """How long an empty read waits on the server; also how soon a stop is noticed."""
@@ -75,6 +75,16 @@ class Consumer:
         self._renew = Script(redis, "renew")
         self._reap = Script(redis, "reap")
 
+    @property
+    def name(self) -> str:
+        """This consumer's name in the group."""
+        return self._config.consumer
+
+    @property
+    def alone_after(self) -> int:
+        """Deliveries after which an entry is claimed, and to be scored, alone."""
+        return self._config.alone_after
+
     async def ensure_group(self) -> bool:
         """Make the stream and the group where they are missing; True if they were.
 
@@ -82,7 +92,7 @@ class Consumer:
         """
         config = self._config
         with translated():
-            mark = await self._redis.get(watermark_key(config.stream, config.group))
+            mark: Any = await self._redis.get(watermark_key(config.stream, config.group))
             start = before(mark.decode()) if mark else "0-0"
             try:
                 await self._redis.xgroup_create(config.stream, config.group, start, mkstream=True)
@@ -96,9 +106,8 @@ class Consumer:
         """New entries: at once where some wait, else the first to come within BLOCK_MS."""
         config = self._config
         limits = (config.most_entries, config.most_bytes, config.entry_bytes)
-        rows = await self._read(
-            [config.stream], [config.group, config.consumer, *limits, *config.wanted]
-        )
+        args: list[Argument] = [config.group, config.consumer, *limits, *config.wanted]
+        rows = await self._read([config.stream], args)
         return _entries(rows) or await self._wait()
 
     async def _wait(self) -> list[RawEntry]:
@@ -126,7 +135,7 @@ class Consumer:
         config = self._config
         limits = (config.most_entries, config.most_bytes, config.entry_bytes, config.alone_after)
         head = (config.group, config.consumer, idle_ms, cursor, whose)
-        args = [*head, *limits, len(held), *held, *config.wanted]
+        args: list[Argument] = [*head, *limits, len(held), *held, *config.wanted]
         reply = cast("list[Any]", await self._claim([config.stream], args))
         gone = tuple(id_.decode() for id_ in reply[1])
         return Claimed(reply[0].decode(), gone, tuple(_entries(reply[2])))
@@ -140,7 +149,7 @@ class Consumer:
     async def reap(self) -> int:
         """Remove consumers that hold nothing and were not seen for an hour."""
         config = self._config
-        args = [config.group, config.consumer, FORGET_CONSUMERS_MS]
+        args: list[Argument] = [config.group, config.consumer, FORGET_CONSUMERS_MS]
         return cast("int", await self._reap([config.stream], args))
 
     async def status(self) -> GroupStatus:
@@ -196,3 +205,8 @@ def _entries(rows: object) -> list[RawEntry]:
         RawEntry(id_.decode(), tuple(zip(parts[::2], parts[1::2], strict=True)), size, deliveries)
         for id_, deliveries, size, *parts in cast("list[list[Any]]", rows)
     ]
+
+
+def _only(reply: Any) -> list[tuple[bytes, Mapping[bytes, bytes]]]:
+    """The entries of the one stream that was read, none where the read timed out."""
+    return reply[0][1] if reply else []

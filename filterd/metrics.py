@@ -1,0 +1,67 @@
+"""Every metric of the daemon, in a registry that the caller gives."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from filterd.batcher import Reason as DispatchReason
+from filterd.entries import Reason
+
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60)
+COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+TOKENS = (16, 64, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536)
+SHARES = tuple(step / 20 for step in range(1, 21))
+
+
+class Metrics:
+    """The series, by their names without the prefix ``filterd_``."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, namespace="filterd", registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(name, text, labels, namespace="filterd", registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
+            return Histogram(name, text, namespace="filterd", registry=registry, buckets=buckets)
+
+        self.entries_read = counter("entries_read", "New entries delivered to this daemon")
+        self.claimed = counter("claimed", "Entries taken over from an idle consumer")
+        self.verdicts = counter("verdicts", "Verdicts settled", "label")
+        self.dead_letters = counter("dead_letters", "Dead letters settled", "reason")
+        self.settle_lost = counter("settle_lost", "Outcomes that another daemon had settled")
+        self.redis_errors = counter("redis_errors", "Times that Redis was away or refused", "kind")
+        self.batch_dispatch = counter("batch_dispatch", "Micro-batches, by why they went", "reason")
+        self.batch_entries = histogram("batch_entries", "Entries in a micro-batch", COUNTS)
+        self.batch_tokens = histogram("batch_tokens", "Tokens in a micro-batch", TOKENS)
+        self.batch_padding_ratio = histogram(
+            "batch_padding_ratio", "Share of padding in a batch's attention", SHARES
+        )
+        self.queue_seconds = histogram("queue_seconds", "Entry read until its batch starts")
+        self.tokenize_seconds = histogram("tokenize_seconds", "Decoding and tokenizing one read")
+        self.forward_seconds = histogram("forward_seconds", "Scoring one micro-batch")
+        self.settle_seconds = histogram("settle_seconds", "One call of the settle script")
+        self.latency_seconds = histogram("latency_seconds", "Entry published until settled")
+        self.score = histogram("score", "Scores of settled verdicts", SHARES)
+        self.lag_entries = gauge("lag_entries", "Entries that the group has not been delivered")
+        self.pending_entries = gauge("pending_entries", "Entries delivered and not settled")
+        self.oldest_pending_seconds = gauge("oldest_pending_seconds", "Age of the oldest of them")
+        self.oldest_undelivered_seconds = gauge(
+            "oldest_undelivered_seconds", "Age of the oldest entry that was not delivered"
+        )
+        self.inflight_entries = gauge("inflight_entries", "Entries that this daemon works on")
+        self.ready = gauge("ready", "1 while Redis answers and the model is warm")
+        self.artifact_info = gauge(
+            "artifact_info", "The artifact being served", "version", "backbone", "precision"
+        )
+        for label in ("spam", "ham"):
+            self.verdicts.labels(label)
+        for reason in get_args(Reason):
+            self.dead_letters.labels(reason)
+        for dispatch in get_args(DispatchReason):
+            self.batch_dispatch.labels(dispatch)

@@ -1,0 +1,188 @@
+"""The daemon's life: start, serve, drain, stop; and the wiring of all its parts."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import structlog
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from redis.asyncio import Redis
+
+from filterd import logs
+from filterd.classifier import Classifier
+from filterd.embedded import embedded_server
+from filterd.entries import wanted_fields
+from filterd.errors import UnavailableError
+from filterd.metrics import Metrics
+from filterd.pipeline import Pipeline, PipelineConfig
+from filterd.settings import Settings
+from filterd.streams.connection import STARTING, connect, translated
+from filterd.streams.consumer import Consumer, ReadConfig
+from filterd.streams.settling import Settler
+from filterd.streams.trimming import Trimmer
+from filterd.web import serve
+
+log = structlog.get_logger()
+
+WATCH_S = 1.0
+TRIM_EVERY_S = 30.0
+
+
+def run_daemon(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain.
+
+    Raises SettingsError, ArtifactError or UnavailableError where it cannot start.
+    """
+    logs.configure(settings.log_format)
+    with _redis_url(settings.redis_url.get_secret_value()) as url:
+        asyncio.run(_serve(settings, url))
+
+
+async def _serve(settings: Settings, url: str) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    metrics, waiting = Metrics(registry), ["the model"]
+    host, port = settings.http_host, settings.http_port
+    async with serve(host, port, registry, lambda: waiting[0]) as bound, _client(url) as redis:
+        log.info("listening", http=f"http://{host}:{bound}", consumer=settings.consumer_name)
+        classifier = await asyncio.to_thread(_warm_classifier, settings)
+        manifest, precision = classifier.engine.manifest, classifier.engine.precision
+        metrics.artifact_info.labels(manifest.version, manifest.backbone, precision).set(1)
+        log.info("model is warm", artifact=manifest.version, precision=precision)
+        await _run(settings, redis, classifier, metrics, stop, waiting)
+    log.info("stopped")
+
+
+async def _run(
+    settings: Settings,
+    redis: Redis,
+    classifier: Classifier,
+    metrics: Metrics,
+    stop: asyncio.Event,
+    waiting: list[str],
+) -> None:
+    consumer = Consumer(redis, _read_config(settings))
+    streams = (settings.input_stream, settings.output_stream, settings.dead_stream)
+    settler = Settler(redis, settings.group, streams, settings.output_maxlen)
+    pipeline = Pipeline(_pipeline_config(settings), consumer, settler, classifier, metrics)
+    trimmer = Trimmer(redis, settings.input_stream, settings.input_retention_s)
+    upkeep = [
+        asyncio.create_task(_watch(consumer, metrics)),
+        asyncio.create_task(_trim(trimmer)),
+    ]
+    serving = asyncio.create_task(pipeline.run(stop))
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        while not (serving.done() or stopped.done()):
+            waiting[0] = pipeline.health.waiting_for
+            await asyncio.wait({serving, stopped}, timeout=0.1, return_when=asyncio.FIRST_COMPLETED)
+        waiting[0] = "draining"
+        await asyncio.wait({serving}, timeout=settings.drain_s)
+        if not serving.done():
+            log.warning("not drained in time; the rest stays pending", seconds=settings.drain_s)
+            serving.cancel()
+            await asyncio.wait({serving})
+        else:
+            serving.result()
+    finally:
+        for task in (*upkeep, stopped, serving):
+            task.cancel()
+        await asyncio.gather(*upkeep, stopped, serving, return_exceptions=True)
+
+
+def _warm_classifier(settings: Settings) -> Classifier:
+    classifier = Classifier.load(
+        settings.artifact,
+        device=settings.device,
+        precision=settings.precision,
+        threshold=settings.threshold,
+        max_batch_tokens=settings.max_batch_tokens,
+    )
+    classifier.engine.warm_up()
+    return classifier
+
+
+def _read_config(settings: Settings) -> ReadConfig:
+    return ReadConfig(
+        settings.input_stream,
+        settings.group,
+        settings.consumer_name,
+        wanted_fields(settings.carry_fields),
+        settings.max_text_bytes,
+    )
+
+
+def _pipeline_config(settings: Settings) -> PipelineConfig:
+    return PipelineConfig(
+        settings.max_batch_tokens,
+        settings.linger_s,
+        settings.max_text_bytes,
+        settings.max_deliveries,
+        settings.claim_idle_s,
+    )
+
+
+async def _watch(consumer: Consumer, metrics: Metrics) -> None:
+    """Keep the gauges of the group current."""
+    while True:
+        await asyncio.sleep(WATCH_S)
+        try:
+            status = await consumer.status()
+        except UnavailableError:
+            continue  # the pipeline reports it, and the gauges keep their last value
+        metrics.lag_entries.set(float("nan") if status.lag is None else status.lag)
+        metrics.pending_entries.set(status.pending)
+        metrics.oldest_pending_seconds.set(status.oldest_pending_s)
+        metrics.oldest_undelivered_seconds.set(status.oldest_undelivered_s)
+
+
+async def _trim(trimmer: Trimmer) -> None:
+    while True:
+        await asyncio.sleep(TRIM_EVERY_S)
+        try:
+            trimmed = await trimmer.trim()
+        except UnavailableError as error:
+            log.warning("cannot trim", kind=error.kind)
+            continue
+        if trimmed:
+            log.info("trimmed", entries=trimmed)
+
+
+@asynccontextmanager
+async def _client(url: str) -> AsyncIterator[Redis]:
+    """A connected client. Raises UnavailableError where there is no server to start with."""
+    redis = connect(url)
+    try:
+        while True:
+            try:
+                with translated():
+                    info = await redis.info("server")
+                break
+            except UnavailableError as error:
+                if error.kind not in STARTING:
+                    raise
+                log.info("waiting for Redis to start", kind=error.kind)
+                await asyncio.sleep(0.5)
+        name = info.get("server_name", "redis")
+        version = info.get(f"{name}_version") or info["redis_version"]
+        log.info("connected", server=name, version=version, mode=info.get("redis_mode"))
+        yield redis
+    finally:
+        await redis.aclose()
+
+
+@contextmanager
+def _redis_url(url: str) -> Iterator[str]:
+    if not url.startswith("embedded:"):
+        yield url
+        return
+    with embedded_server(Path(url.removeprefix("embedded:"))) as started:
+        yield started
