@@ -1,0 +1,40 @@
+"""Small artifacts for tests: random weights, and a vocabulary of single bytes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+from filterd.artifact import MANIFEST, VOCABULARY, WEIGHTS, sha256
+from filterd.model import ModelConfig, SpamModel
+from filterd.tokenizer import Tokenizer
+
+CONFIG = ModelConfig(vocab_size=257, n_positions=32, n_layer=2, n_head=2, n_embd=16)
+
+
+def tiny_artifact(path: Path, *, version: str = "tiny-1", seed: int = 0) -> Path:
+    """Write an artifact whose scores are arbitrary, and the same for the same seed."""
+    path.mkdir(parents=True)
+    model = SpamModel(CONFIG)
+    model.initialise(torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        model.head.weight.mul_(50)  # scores that differ, instead of all near a half
+    tokenizer = Tokenizer({bytes([byte]): byte for byte in range(256)})
+    contents = {WEIGHTS: save(model.state_dict()), VOCABULARY: tokenizer.to_bytes()}
+    for name, data in contents.items():
+        (path / name).write_bytes(data)
+    manifest = {
+        "format": 1,
+        "version": version,
+        "created_at": "2026-01-01T00:00:00Z",
+        "backbone": "tiny",
+        "model": asdict(CONFIG),
+        "max_length": 32,
+        "files": {name: sha256(data) for name, data in contents.items()},
+    }
+    (path / MANIFEST).write_text(json.dumps(manifest))
+    return path
