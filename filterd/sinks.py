@@ -17,6 +17,7 @@ from filterd.errors import DataError
 from filterd.tables import Values, format_of, load_pyarrow
 
 ESCAPES = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
+LATE_COLUMN = "{}: column {!r} turns up only in a late row: write .jsonl"
 
 
 class Sink(Protocol):
@@ -42,8 +43,10 @@ def open_sink(path: Path, schema: Any = None) -> Iterator[Sink]:
     try:
         with aside.open("xb") as file:
             sink = make(file, path) if make else ParquetSink(file, path, schema)
-            yield sink
-            sink.finish()
+            try:
+                yield sink
+            finally:  # a parquet writer must end before its file does, also after an error
+                sink.finish()
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
@@ -68,9 +71,7 @@ class CsvSink:
             self._write_line(self._header)
         for row in rows:
             if new := row.keys() - set(self._header):
-                raise DataError(
-                    f"{self._path}: column {min(new)!r} turns up only in a late row: write .jsonl"
-                )
+                raise DataError(LATE_COLUMN.format(self._path, min(new)))
             self._write_line([_cell(row.get(name)) for name in self._header])
 
     def finish(self) -> None:
@@ -119,11 +120,16 @@ class ParquetSink:
     def write(self, rows: Sequence[Values]) -> None:
         """Append rows as one row group."""
         arrow = self._pyarrow
+        names = dict.fromkeys(name for row in rows for name in row)
+        columns = {name: [row.get(name) for row in rows] for name in names}
         try:
             if self._writer is None:
-                self._schema = self._merged(arrow.Table.from_pylist(list(rows)).schema)
+                self._schema = self._merged(arrow.table(columns).schema)
                 self._writer = arrow.parquet.ParquetWriter(self._file, self._schema)
-            self._writer.write_table(arrow.Table.from_pylist(list(rows), schema=self._schema))
+            if new := names.keys() - set(self._schema.names):
+                raise DataError(LATE_COLUMN.format(self._path, min(new)))
+            filled = {name: columns.get(name, [None] * len(rows)) for name in self._schema.names}
+            self._writer.write_table(arrow.table(filled, schema=self._schema))
         except (arrow.ArrowException, OverflowError) as error:
             raise DataError(
                 f"{self._path}: a column holds values of different types: write .jsonl"

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from filterd.errors import DataError, SettingsError
+from filterd.errors import DataError, FilterdError, SettingsError
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
 CHUNK_ROWS = 256
@@ -51,7 +51,11 @@ class Source:
             raise DataError(f"{path} cannot be read: {error.strerror}") from error
         self.total = path.stat().st_size
         if self._suffix == ".parquet":
-            self._parquet = _open_parquet(self._file, path)
+            try:
+                self._parquet = _open_parquet(self._file, path)
+            except FilterdError:
+                self._file.close()
+                raise
             self.schema, self.total = self._parquet.schema_arrow, self._parquet.metadata.num_rows
 
     def __enter__(self) -> Source:
