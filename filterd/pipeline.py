@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 import structlog
-from redis.backoff import ExponentialWithJitterBackoff
 
+from filterd.availability import Availability, backoff
 from filterd.batcher import Batch, Batcher, Waiting
-from filterd.classifier import Classifier
-from filterd.engine import CANARY, Tokens
-from filterd.entries import Answer, DeadLetter, Entry, Outcome, RawEntry, decode
-from filterd.errors import EntryError, GroupMissingError, UnavailableError
+from filterd.entries import Answer, Outcome, RawEntry
+from filterd.errors import UnavailableError
 from filterd.metrics import Metrics
+from filterd.scoring import Scorer, Work
 from filterd.streams.consumer import Consumer, id_ms
 from filterd.streams.settling import Settled, Settler
 
@@ -43,68 +42,44 @@ class PipelineConfig:
 
     max_batch_tokens: int
     linger_s: float
-    max_text_bytes: int
-    max_deliveries: int
     claim_idle_s: float
 
 
-@dataclass(slots=True)
-class Health:
-    """What the daemon waits for; empty while it is ready."""
-
-    waiting_for: str = "the model and Redis"
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """An entry and its tokens, in the batcher's queue."""
-
-    entry: Entry
-    tokens: Tokens
-
-
-@dataclass(slots=True)
-class _Signals:
-    """Events that wake the loops."""
-
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    work: asyncio.Event = field(default_factory=asyncio.Event)
-    outcome: asyncio.Event = field(default_factory=asyncio.Event)
-    room: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class Pipeline:
-    """Runs until ``stop`` is set, then settles what is in flight and returns."""
+    """Runs until ``stop`` is set, then settles what is in flight and returns.
+
+    Whoever cancels it gives up on what is in flight: it stays pending, nothing is lost.
+    """
 
     def __init__(
         self,
         config: PipelineConfig,
         consumer: Consumer,
         settler: Settler,
-        classifier: Classifier,
+        scorer: Scorer,
         metrics: Metrics,
+        stop: asyncio.Event,
     ) -> None:
-        self.health = Health()
+        self.availability = Availability(consumer.ensure_group, metrics, stop)
         self._config = config
         self._consumer = consumer
         self._settler = settler
-        self._classifier = classifier
+        self._scorer = scorer
         self._metrics = metrics
-        self._signals = _Signals()
         self._batcher: Batcher[Work] = Batcher(config.max_batch_tokens, config.linger_s)
         self._outbox: list[Outcome] = []
         self._inflight: set[str] = set()
+        self._work, self._outcome, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._sources_done = self._scoring_done = False
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="filterd")
         metrics.inflight_entries.set_function(lambda: len(self._inflight))
-        metrics.ready.set_function(lambda: not self.health.waiting_for)
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Serve until ``stop``, then drain. Cancel it to give up; nothing is lost by that."""
-        self._signals.stop = stop
+    async def run(self) -> None:
+        """Serve, then drain. Raises what the engine raises on a plain message."""
         renewing = asyncio.create_task(self._renew())
         try:
-            await self._persist(self._consumer.ensure_group)
+            if await self.availability.persist(self._consumer.ensure_group) is not None:
+                self.availability.recovered()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._bring())
                 tasks.create_task(self._score())
@@ -122,41 +97,45 @@ class Pipeline:
             sources.create_task(self._read())
             sources.create_task(self._claim())
         self._sources_done = True
-        self._signals.work.set()
+        self._work.set()
 
     async def _read(self) -> None:
-        while await self._room():
-            entries = await self._persist(self._consumer.read) or []
+        while await self._has_room():
+            entries = await self.availability.persist(self._consumer.read)
+            if entries is None:
+                return
+            if not self._outbox:  # a refused settle is still being retried: not well yet
+                self.availability.recovered()
             self._metrics.entries_read.inc(len(entries))
             await self._admit(entries)
 
     async def _claim(self) -> None:
         """Take over what others, or a reply that got lost, left without a sign of life."""
         idle_ms = int(self._config.claim_idle_s * 1000)
-        while not self._stopping:
+        while not self.availability.stopping:
             await self._claim_all(idle_ms, whose="")
-            await self._persist(self._consumer.reap)
-            await self._pause(self._config.claim_idle_s / 2)
+            await self.availability.persist(self._consumer.reap)
+            await self.availability.pause(self._config.claim_idle_s / 2)
 
     async def _claim_all(self, idle_ms: int, whose: str) -> None:
         cursor = "-"
-        while cursor and await self._room():
+        while cursor and await self._has_room():
             page = partial(self._consumer.claim, cursor, idle_ms, self._inflight, whose)
-            claim = await self._persist(page)
-            if claim is None:
+            claimed = await self.availability.persist(page)
+            if claimed is None:
                 return
-            cursor = claim.cursor
-            self._metrics.claimed.inc(len(claim.entries))
-            if claim.gone:
-                log.warning("entries were deleted before they were settled", ids=claim.gone)
-            await self._admit(claim.entries)
-            if any(self._suspect(raw) for raw in claim.entries):
-                await self._until_settled(claim.entries[0].id)
+            cursor = claimed.cursor
+            self._metrics.claimed.inc(len(claimed.entries))
+            if claimed.gone:
+                log.warning("entries were deleted before they were settled", ids=claimed.gone)
+            await self._admit(claimed.entries)
+            if any(self._suspect(raw) for raw in claimed.entries):
+                await self._until_settled(claimed.entries[0].id)
 
     async def _until_settled(self, entry_id: str) -> None:
-        while entry_id in self._inflight and not self._stopping:
-            self._signals.room.clear()
-            await self._either(self._signals.room.wait())
+        while entry_id in self._inflight and not self.availability.stopping:
+            self._room.clear()
+            await self.availability.until(self._room.wait())
 
     async def _admit(self, raws: Sequence[RawEntry]) -> None:
         """Decode, tokenize and queue entries; what can never be scored goes to the outbox."""
@@ -165,10 +144,9 @@ class Pipeline:
             return
         self._inflight.update(raw.id for raw in fresh)
         started = time.monotonic()
-        if sum(raw.size for raw in fresh) <= INLINE_BYTES:
-            prepared = [self._prepare(raw) for raw in fresh]
-        else:
-            prepared = await self._in_thread(lambda: [self._prepare(raw) for raw in fresh])
+        prepare = partial(list, map(self._scorer.prepare, fresh))
+        inline = sum(raw.size for raw in fresh) <= INLINE_BYTES
+        prepared = prepare() if inline else await self._in_thread(prepare)
         now = time.monotonic()
         self._metrics.tokenize_seconds.observe(now - started)
         for raw, item in zip(fresh, prepared, strict=True):
@@ -176,21 +154,31 @@ class Pipeline:
                 self._batcher.put(Waiting(item, item.tokens.count, now, self._suspect(raw)))
             else:
                 self._outbox.append(item)
-        self._signals.work.set()
-        self._signals.outcome.set()
-
-    def _prepare(self, raw: RawEntry) -> Work | DeadLetter:
-        if raw.deliveries > self._config.max_deliveries:
-            detail = f"delivered {raw.deliveries} times and never settled"
-            return DeadLetter(raw.id, "poison", detail, raw.deliveries)
-        try:
-            entry = decode(raw, self._config.max_text_bytes)
-        except EntryError as error:
-            return DeadLetter(raw.id, error.reason, error.detail, raw.deliveries)
-        return Work(entry, self._classifier.engine.tokenize(entry.text))
+        self._work.set()
+        self._outcome.set()
 
     def _suspect(self, raw: RawEntry) -> bool:
         return raw.deliveries > self._consumer.alone_after
+
+    async def _has_room(self) -> bool:
+        """Wait until more may be brought; False when it is time to stop."""
+        while not self.availability.stopping:
+            queued = self._batcher.tokens < 2 * self._config.max_batch_tokens
+            if queued and len(self._inflight) < MOST_INFLIGHT:
+                return True
+            self._room.clear()
+            await self.availability.until(self._room.wait())
+        return False
+
+    async def _renew(self) -> None:
+        """Show that entries in flight are being worked on, so that nobody claims them."""
+        while True:
+            await asyncio.sleep(self._config.claim_idle_s / 3)
+            if held := sorted(self._inflight):
+                try:
+                    await self._consumer.renew(held)
+                except UnavailableError as error:
+                    await self.availability.mend(error)
 
     # Score: micro-batches in a thread.
 
@@ -200,84 +188,65 @@ class Pipeline:
             if batch is None:
                 await self._wait_for_work()
                 continue
-            self._signals.room.set()
-            self._observe(batch)
+            self._room.set()
             started = time.monotonic()
-            outcomes = await self._in_thread(partial(self._answer, batch))
+            self._observe(batch, started)
+            works = [waiting.item for waiting in batch.items]
+            outcomes = await self._in_thread(partial(self._scorer.answer, works))
             self._metrics.forward_seconds.observe(time.monotonic() - started)
             self._outbox += outcomes
-            self._signals.outcome.set()
+            self._outcome.set()
         self._scoring_done = True
-        self._signals.outcome.set()
+        self._outcome.set()
 
     async def _wait_for_work(self) -> None:
-        self._signals.work.clear()
+        self._work.clear()
         due_s = self._batcher.due_in_s(time.monotonic())
         try:
             async with asyncio.timeout(due_s):
-                await self._signals.work.wait()
+                await self._work.wait()
         except TimeoutError:
             return
 
-    def _observe(self, batch: Batch[Work]) -> None:
-        now = time.monotonic()
+    def _observe(self, batch: Batch[Work], now: float) -> None:
         self._metrics.batch_dispatch.labels(batch.reason).inc()
         self._metrics.batch_entries.observe(len(batch.items))
         self._metrics.batch_tokens.observe(batch.tokens)
         for waiting in batch.items:
             self._metrics.queue_seconds.observe(now - waiting.since_s)
 
-    def _answer(self, batch: Batch[Work]) -> list[Outcome]:
-        return self._answer_each([waiting.item for waiting in batch.items])
-
-    def _answer_each(self, works: Sequence[Work]) -> list[Outcome]:
-        """Score; where that fails, in halves, until what fails alone is found."""
-        try:
-            scores = self._classifier.engine.score([work.tokens for work in works])
-        except Exception as error:  # noqa: BLE001 - whatever a model does on one message
-            if len(works) > 1:
-                middle = len(works) // 2
-                return self._answer_each(works[:middle]) + self._answer_each(works[middle:])
-            return [self._poison(works[0].entry, error)]
-        self._metrics.batch_padding_ratio.observe(scores.padding_ratio)
-        return [
-            Answer(work.entry, self._classifier.verdict(score))
-            for work, score in zip(works, scores.values, strict=True)
-        ]
-
-    def _poison(self, entry: Entry, error: Exception) -> DeadLetter:
-        """A dead letter, unless the engine fails on a plain message too: then it is the engine."""
-        self._classifier.engine.score_texts([CANARY])
-        log.error("an entry cannot be scored", id=entry.id, error=type(error).__name__)
-        detail = f"scoring failed: {type(error).__name__}"
-        return DeadLetter(entry.id, "poison", detail, entry.deliveries)
-
     # Settle: outcomes and acks.
 
     async def _settle(self) -> None:
-        backoff, failures = ExponentialWithJitterBackoff(cap=5.0, base=0.05), 0
+        """Settle what the outbox holds; what is refused stays there, and is tried again."""
+        pauses, failures = backoff(), 0
         while not (self._scoring_done and not self._outbox):
             if not self._outbox:
-                self._signals.outcome.clear()
-                await self._signals.outcome.wait()
+                self._outcome.clear()
+                await self._outcome.wait()
                 continue
             batch, self._outbox = self._outbox[:SETTLE_AT_ONCE], self._outbox[SETTLE_AT_ONCE:]
-            started = time.monotonic()
-            try:
-                done = await self._settler.settle(batch)
-            except UnavailableError as error:
-                self._outbox = batch + self._outbox
-                await self._mend(error)
+            if await self._settle_batch(batch):
+                failures = 0
             else:
-                self._metrics.settle_seconds.observe(time.monotonic() - started)
-                self._record(done)
-                if done.refusal is None:
-                    failures = 0
-                    continue
-                self._outbox += done.refused
-                self._report(done.refusal)
-            await asyncio.sleep(backoff.compute(failures))
-            failures += 1
+                await asyncio.sleep(pauses.compute(failures))
+                failures += 1
+
+    async def _settle_batch(self, batch: list[Outcome]) -> bool:
+        started = time.monotonic()
+        try:
+            done = await self._settler.settle(batch)
+        except UnavailableError as error:
+            self._outbox = batch + self._outbox
+            await self.availability.mend(error)
+            return False
+        self._metrics.settle_seconds.observe(time.monotonic() - started)
+        self._record(done)
+        if done.refusal is None:
+            return True
+        self._outbox += done.refused
+        self.availability.report(done.refusal)
+        return False
 
     def _record(self, done: Settled) -> None:
         for outcome in done.settled:
@@ -291,81 +260,7 @@ class Pipeline:
         self._metrics.settle_lost.inc(len(done.lost))
         for outcome in (*done.settled, *done.lost):
             self._inflight.discard(outcome.entry_id)
-        if done.refusal is None:
-            self._recovered()
-        self._signals.room.set()
-
-    # What the loops share.
-
-    @property
-    def _stopping(self) -> bool:
-        return self._signals.stop.is_set()
-
-    async def _room(self) -> bool:
-        """Wait until more may be brought; False when it is time to stop."""
-        while not self._stopping:
-            queued = self._batcher.tokens < 2 * self._config.max_batch_tokens
-            if queued and len(self._inflight) < MOST_INFLIGHT:
-                return True
-            self._signals.room.clear()
-            await self._either(self._signals.room.wait())
-        return False
-
-    async def _renew(self) -> None:
-        """Show that entries in flight are being worked on, so that nobody claims them."""
-        while True:
-            await asyncio.sleep(self._config.claim_idle_s / 3)
-            if held := sorted(self._inflight):
-                try:
-                    await self._consumer.renew(held)
-                except UnavailableError as error:
-                    await self._mend(error)
-
-    async def _persist(self, act: Callable[[], Awaitable[T]]) -> T | None:
-        """Do it, again and again while Redis is away; None when it is time to stop."""
-        backoff, failures = ExponentialWithJitterBackoff(cap=5.0, base=0.05), 0
-        while not self._stopping:
-            try:
-                result = await act()
-            except UnavailableError as error:
-                await self._mend(error)
-                await self._pause(backoff.compute(failures))
-                failures += 1
-            else:
-                self._recovered()
-                return result
-        return None
-
-    async def _mend(self, error: UnavailableError) -> None:
-        """Report it, and make a missing group again."""
-        self._report(error)
-        if isinstance(error, GroupMissingError):
-            try:
-                if await self._consumer.ensure_group():
-                    log.warning("the consumer group was gone and has been made again")
-            except UnavailableError as worse:
-                self._report(worse)
-
-    def _report(self, error: UnavailableError) -> None:
-        self._metrics.redis_errors.labels(error.kind).inc()
-        if self.health.waiting_for != str(error):
-            log.warning("backing off", kind=error.kind, reason=str(error))
-        self.health.waiting_for = str(error)
-
-    def _recovered(self) -> None:
-        if self.health.waiting_for:
-            log.info("ready", inflight=len(self._inflight))
-        self.health.waiting_for = ""
+        self._room.set()
 
     async def _in_thread(self, act: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, act)
-
-    async def _pause(self, seconds: float) -> None:
-        await self._either(asyncio.sleep(seconds))
-
-    async def _either(self, waiting: Awaitable[object]) -> None:
-        """Wait for it, or for the stop, whichever comes first."""
-        tasks = [asyncio.ensure_future(waiting), asyncio.ensure_future(self._signals.stop.wait())]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()

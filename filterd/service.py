@@ -19,6 +19,7 @@ from filterd.entries import wanted_fields
 from filterd.errors import UnavailableError
 from filterd.metrics import Metrics
 from filterd.pipeline import Pipeline, PipelineConfig
+from filterd.scoring import Scorer
 from filterd.settings import Settings
 from filterd.streams.connection import STARTING, connect, translated
 from filterd.streams.consumer import Consumer, ReadConfig
@@ -50,6 +51,7 @@ async def _serve(settings: Settings, url: str) -> None:
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
     metrics, waiting = Metrics(registry), ["the model"]
+    metrics.ready.set_function(lambda: not waiting[0])
     host, port = settings.http_host, settings.http_port
     async with serve(host, port, registry, lambda: waiting[0]) as bound, _client(url) as redis:
         log.info("listening", http=f"http://{host}:{bound}", consumer=settings.consumer_name)
@@ -72,17 +74,19 @@ async def _run(
     consumer = Consumer(redis, _read_config(settings))
     streams = (settings.input_stream, settings.output_stream, settings.dead_stream)
     settler = Settler(redis, settings.group, streams, settings.output_maxlen)
-    pipeline = Pipeline(_pipeline_config(settings), consumer, settler, classifier, metrics)
+    scorer = Scorer(classifier, metrics, settings.max_text_bytes, settings.max_deliveries)
+    limits = PipelineConfig(settings.max_batch_tokens, settings.linger_s, settings.claim_idle_s)
+    pipeline = Pipeline(limits, consumer, settler, scorer, metrics, stop)
     trimmer = Trimmer(redis, settings.input_stream, settings.input_retention_s)
     upkeep = [
         asyncio.create_task(_watch(consumer, metrics)),
         asyncio.create_task(_trim(trimmer)),
     ]
-    serving = asyncio.create_task(pipeline.run(stop))
+    serving = asyncio.create_task(pipeline.run())
     stopped = asyncio.create_task(stop.wait())
     try:
         while not (serving.done() or stopped.done()):
-            waiting[0] = pipeline.health.waiting_for
+            waiting[0] = pipeline.availability.waiting_for
             await asyncio.wait({serving, stopped}, timeout=0.1, return_when=asyncio.FIRST_COMPLETED)
         waiting[0] = "draining"
         await asyncio.wait({serving}, timeout=settings.drain_s)
@@ -117,16 +121,6 @@ def _read_config(settings: Settings) -> ReadConfig:
         settings.consumer_name,
         wanted_fields(settings.carry_fields),
         settings.max_text_bytes,
-    )
-
-
-def _pipeline_config(settings: Settings) -> PipelineConfig:
-    return PipelineConfig(
-        settings.max_batch_tokens,
-        settings.linger_s,
-        settings.max_text_bytes,
-        settings.max_deliveries,
-        settings.claim_idle_s,
     )
 
 
@@ -173,7 +167,12 @@ async def _client(url: str) -> AsyncIterator[Redis]:
                 await asyncio.sleep(0.5)
         name = info.get("server_name", "redis")
         version = info.get(f"{name}_version") or info["redis_version"]
-        log.info("connected", server=name, version=version, mode=info.get("redis_mode"))
+        log.info(
+            "connected",
+            server=name,
+            version=version,
+            mode=info.get(f"{name}_mode") or info.get("server_mode"),
+        )
         yield redis
     finally:
         await redis.aclose()
