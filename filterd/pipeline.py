@@ -20,7 +20,7 @@ import structlog
 from filterd.availability import Availability, backoff
 from filterd.batcher import Batch, Batcher, Waiting
 from filterd.entries import Answer, Outcome, RawEntry
-from filterd.errors import UnavailableError
+from filterd.errors import FilterdError, UnavailableError
 from filterd.metrics import Metrics
 from filterd.scoring import Scorer, Work
 from filterd.streams.consumer import Consumer, id_ms
@@ -75,7 +75,7 @@ class Pipeline:
         metrics.inflight_entries.set_function(lambda: len(self._inflight))
 
     async def run(self) -> None:
-        """Serve, then drain. Raises what the engine raises on a plain message."""
+        """Serve, then drain. Raises ArtifactError where the engine fails on a plain message."""
         renewing = asyncio.create_task(self._renew())
         try:
             if await self.availability.persist(self._consumer.ensure_group) is not None:
@@ -84,6 +84,8 @@ class Pipeline:
                 tasks.create_task(self._bring())
                 tasks.create_task(self._score())
                 tasks.create_task(self._settle())
+        except* FilterdError as group:
+            raise _first(group) from None
         finally:
             renewing.cancel()
             self._threads.shutdown(wait=False, cancel_futures=True)
@@ -144,7 +146,7 @@ class Pipeline:
             return
         self._inflight.update(raw.id for raw in fresh)
         started = time.monotonic()
-        prepare = partial(list, map(self._scorer.prepare, fresh))
+        prepare = partial(self._scorer.prepare_all, fresh)
         inline = sum(raw.size for raw in fresh) <= INLINE_BYTES
         prepared = prepare() if inline else await self._in_thread(prepare)
         now = time.monotonic()
@@ -264,3 +266,9 @@ class Pipeline:
 
     async def _in_thread(self, act: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, act)
+
+
+def _first(group: BaseExceptionGroup[FilterdError]) -> FilterdError:
+    """The first error in a group of groups."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -10,7 +10,7 @@ import structlog
 from filterd.classifier import Classifier
 from filterd.engine import CANARY, Tokens
 from filterd.entries import Answer, DeadLetter, Entry, Outcome, RawEntry, decode
-from filterd.errors import EntryError
+from filterd.errors import ArtifactError, EntryError
 from filterd.metrics import Metrics
 
 log = structlog.get_logger()
@@ -37,6 +37,10 @@ class Scorer:
         self._metrics = metrics
         self._max_bytes = max_bytes
         self._max_deliveries = max_deliveries
+
+    def prepare_all(self, raws: Sequence[RawEntry]) -> list[Work | DeadLetter]:
+        """``prepare`` for each entry of a read, in order."""
+        return [self.prepare(raw) for raw in raws]
 
     def prepare(self, raw: RawEntry) -> Work | DeadLetter:
         """Decode and tokenize an entry, or say why it can never be scored."""
@@ -65,8 +69,14 @@ class Scorer:
         ]
 
     def _poison(self, entry: Entry, error: Exception) -> DeadLetter:
-        """A dead letter, unless a plain message fails too: then it is the engine, and it raises."""
-        self._classifier.engine.score_texts([CANARY])
+        """A dead letter, unless a plain message fails too: then the engine is to blame."""
+        try:
+            self._classifier.engine.score_texts([CANARY])
+        except Exception as worse:
+            raise ArtifactError(
+                f"the engine fails on a plain message too ({type(worse).__name__}): "
+                "entries stay pending; check the device and its memory, then start again"
+            ) from worse
         log.error("an entry cannot be scored", id=entry.id, error=type(error).__name__)
         detail = f"scoring failed: {type(error).__name__}"
         return DeadLetter(entry.id, "poison", detail, entry.deliveries)
