@@ -28,6 +28,7 @@ from filterd.publish import Message, publish
 from filterd.settings import Settings
 from filterd.streams.client import open_client
 from filterd.tail import Seen, View
+from filterd.terminal import write_line
 
 SAMPLE = Path(__file__).parent / "sample" / "messages.tsv"
 LAST_VERDICTS_S = 10.0
@@ -53,6 +54,7 @@ class Tally:
     """What has happened so far. human: labels of what waits for its verdict, by entry id."""
 
     started: float
+    last: float = 0.0
     published: int = 0
     verdicts: int = 0
     agreed: int = 0
@@ -65,18 +67,18 @@ class Tally:
         if known is None:
             return None
         label, text = known
-        self.verdicts += 1
+        self.verdicts, self.last = self.verdicts + 1, time.monotonic()
         self.agreed += label == seen.fields["label"]
         published_ms, answered_ms = seen.entry.partition("-")[0], seen.fields["at"]
         self.latencies_ms.append(float(int(answered_ms) - int(published_ms)))
         return Judged(seen.fields["label"], float(seen.fields["score"]), label, text)
 
-    def summary(self, now: float) -> str:
+    def summary(self) -> str:
         """Messages, rate, latencies and agreement in one line."""
         if not self.verdicts:
             return f"{self.published} messages published, no verdict yet"
         return (
-            f"{self.verdicts} messages · {self.verdicts / (now - self.started):.1f}/s"
+            f"{self.verdicts} messages · {self.verdicts / (self.last - self.started):.1f}/s"
             f" · latency median {percentile(self.latencies_ms, 50):.0f} ms,"
             f" p95 {percentile(self.latencies_ms, 95):.0f} ms"
             f" · {self.agreed / self.verdicts:.1%} as people label them"
@@ -94,26 +96,33 @@ def run_demo(plan: Plan) -> None:
 
     Raises UnavailableError with the daemon's last words where it dies.
     """
-    messages = sample()
+    with open_screen() as screen:
+        tally = _stage(plan, sample(), screen)
+    if tally is not None:
+        write_line(tally.summary())
+
+
+def _stage(plan: Plan, messages: list[tuple[str, str]], screen: Screen) -> Tally | None:
+    """Start everything, let messages flow, stop everything; None where a signal came too soon."""
     with ExitStack() as stack:
         stopped = stack.enter_context(_stop_signals())
         folder = plan.directory or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="filterd-demo-"))
         )
-        screen = stack.enter_context(open_screen())
         screen.say("starting the server and the daemon …")
         url = stack.enter_context(embedded_server(folder))
         client = stack.enter_context(open_client(url))
         daemon = stack.enter_context(
             Daemon.started(url, folder, plan.port, plan.artifact, plan.device)
         )
-        screen.say(f"metrics: {daemon.metrics_url}  (log: {daemon.log})")
+        screen.say(f"metrics: {daemon.metrics_url}  log: {daemon.log}")
         if not daemon.wait_until_ready(stopped):
-            return
+            return None
         tally = Tally(time.monotonic())
         endless = cycle(messages) if plan.count is None else islice(cycle(messages), plan.count)
         _flow(plan, client, daemon, endless, tally, screen, stopped)
-        screen.say(tally.summary(time.monotonic()))
+        screen.say("stopping the daemon and the server …")
+        return tally
 
 
 def sample(path: Path = SAMPLE) -> list[tuple[str, str]]:
@@ -155,7 +164,7 @@ def _flow(
             cursor = seen.cursor
             if judged := tally.settle(seen):
                 screen.verdict(judged)
-        screen.status(f"{tally.summary(time.monotonic())} · {daemon.metrics_url}")
+        screen.status(tally.summary(), daemon.metrics_url)
 
 
 def _publish(client: redis.Redis, stream: str, message: tuple[str, str], tally: Tally) -> None:

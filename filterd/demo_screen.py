@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
@@ -38,8 +38,8 @@ class Screen(Protocol):
     def verdict(self, judged: Judged) -> None:
         """One message and what became of it."""
 
-    def status(self, line: str) -> None:
-        """How it stands; called often."""
+    def status(self, line: str, address: str) -> None:
+        """How it stands, and where the metrics are; called often."""
 
 
 @contextmanager
@@ -68,7 +68,7 @@ class PlainScreen:
         """One message and what became of it."""
         self._print(_line(judged))
 
-    def status(self, line: str) -> None:
+    def status(self, line: str, address: str) -> None:
         """Print it every ten seconds."""
         if time.monotonic() >= self._next_status:
             self._next_status = time.monotonic() + PLAIN_STATUS_S
@@ -95,9 +95,12 @@ class LiveScreen:
         """One message and what became of it, cut at the terminal's edge."""
         self._live.console.print(_line(judged), no_wrap=True, overflow="ellipsis", crop=True)
 
-    def status(self, line: str) -> None:
-        """Replace the last line."""
-        self._live.update(Text(f"{line} · Ctrl-C ends", style="reverse"))
+    def status(self, line: str, address: str) -> None:
+        """Replace the last two lines."""
+        lines = (Text(line, style="bold"), Text(f"{address} · Ctrl-C ends", style="dim"))
+        for text in lines:
+            text.no_wrap, text.overflow = True, "ellipsis"
+        self._live.update(Group(*lines))
 
 
 def _line(judged: Judged) -> Text:
