@@ -36,7 +36,7 @@ class RedisServer:
         self, program: Path, directory: Path, *, tcp: bool = False, config: Sequence[str] = ()
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._program, self.directory, self._config = program, directory, tuple(config)
+        self.program, self.directory, self._config = program, directory, tuple(config)
         self.port = _free_port() if tcp else 0
         self.socket = directory / "s"
         self.url = f"redis://127.0.0.1:{self.port}/0" if tcp else f"unix://{self.socket}"
@@ -49,7 +49,7 @@ class RedisServer:
             listen = (*listen, "--unixsocket", str(self.socket))
         self.process = subprocess.Popen(
             [
-                *(str(self._program), *listen, "--dir", str(self.directory), "--save", ""),
+                *(str(self.program), *listen, "--dir", str(self.directory), "--save", ""),
                 *("--appendonly", "yes", "--appendfsync", "everysec"),
                 *("--logfile", str(self.directory / "log"), *self._config),
             ],

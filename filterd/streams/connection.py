@@ -62,8 +62,10 @@ def translated() -> Iterator[None]:
         yield
     except exceptions.TimeoutError as error:
         raise UnavailableError("Redis did not answer in time", "timeout") from error
-    except exceptions.RedisError as error:
-        raise refusal(str(error), isinstance(error, exceptions.ConnectionError)) from error
+    except (exceptions.ConnectionError, exceptions.ResponseError) as error:
+        # redis-py takes the first word away from the message and keeps it beside.
+        words = f"{getattr(error, 'status_code', None) or ''} {error}".strip()
+        raise refusal(words, isinstance(error, exceptions.ConnectionError)) from error
     except OSError as error:
         raise UnavailableError(f"Redis cannot be reached: {error.strerror}", "away") from error
 
