@@ -22,6 +22,7 @@ INTERRUPTED, TERMINATED = 130, 143
 STREAMS = ("redis_url", "input_stream", "output_stream")
 MODEL = ("artifact", "device", "precision", "threshold")
 FILE = click.Path(path_type=Path, dir_okay=False)
+EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 class Group(click.Group):
@@ -96,7 +97,7 @@ def demo(
 @cli.command(fields=MODEL, short_help="Label messages on the spot.")
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
 @click.option("--json", "as_objects", is_flag=True, help="One JSON object a line.")
-@click.option("--input", "source", type=FILE, help="A csv, tsv, jsonl or parquet file.")
+@click.option("--input", "source", type=EXISTING, help="A csv, tsv, jsonl or parquet file.")
 @click.option("--output", type=FILE, help="Write the rows of --input here, with their verdicts.")
 @click.option("--column", default="text", show_default=True, help="Column that holds the text.")
 def classify(
@@ -144,7 +145,7 @@ def classify(
 @click.option(
     "--input",
     "source",
-    type=FILE,
+    type=EXISTING,
     help="A csv, tsv, jsonl or parquet file; a column 'id' is sent along.",
 )
 @click.option("--column", default="text", show_default=True, help="Column that holds the text.")
@@ -277,7 +278,7 @@ def _report(error: click.ClickException | FilterdError | OSError) -> int:
     if isinstance(error, click.ClickException):
         message, code = error.format_message(), error.exit_code
         if isinstance(error, click.UsageError) and error.ctx is not None:
-            message = f"{message} Try '{error.ctx.command_path} --help'."
+            message = f"{message.rstrip('.')}. Try '{error.ctx.command_path} --help'."
     elif isinstance(error, OSError):
         message, code = f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), 1
     else:
