@@ -58,7 +58,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "filterd needs Python 3.11 or later, and $(PYTHON) is not:" \
 			"name one, as in: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.filterd-torch: constraints.txt | $(BIN)/python
 	@$(BIN)/python -c 'from importlib.metadata import version as v; import sys; \
@@ -70,9 +70,11 @@ $(VENV)/.filterd-torch: constraints.txt | $(BIN)/python
 	@touch $@
 
 $(RUNTIME): $(VENV)/.filterd-torch pyproject.toml
-	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable .
+	@echo "installing filterd and what it needs; this takes a minute the first time …"
+	@$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable .
 	@touch $@
 
 $(DEV): $(VENV)/.filterd-torch pyproject.toml
-	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
+	@echo "installing filterd and what it needs; this takes a minute the first time …"
+	@$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	@touch $@ $(RUNTIME)
