@@ -79,8 +79,10 @@ class CsvSink:
 
     def _write_line(self, cells: Sequence[str]) -> None:
         line = _Line()
-        csv.writer(line, lineterminator="\n").writerow(cells)
-        self._file.write(line.text.encode(errors="backslashreplace"))
+        # Only what is in the terminator is quoted, and a lone \r must be: readers end a row there.
+        csv.writer(line, lineterminator="\r\n").writerow(cells)
+        text = line.text.removesuffix("\r\n") + "\n"
+        self._file.write(text.encode(errors="backslashreplace"))
 
 
 class TsvSink(CsvSink):

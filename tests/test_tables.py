@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from filterd.errors import DataError, SettingsError
@@ -51,6 +51,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 @given(st.lists(ANY_TEXT, min_size=1, max_size=5))
+@example(["\r"])
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_any_text_survives(
     tmp_path_factory: pytest.TempPathFactory, suffix: str, texts: list[str]
