@@ -60,7 +60,10 @@ class Settings(BaseSettings):
         5, ge=2, description="deliveries after which an entry that was never settled is poison"
     )
     claim_idle_s: float = Field(
-        30.0, ge=0.1, description="seconds without a sign of life until entries are claimed"
+        30.0,
+        ge=0.1,
+        allow_inf_nan=False,
+        description="seconds without a sign of life until entries are claimed",
     )
     drain_s: Seconds = Field(20.0, description="seconds to finish what is in flight on SIGTERM")
     carry_fields: Annotated[tuple[str, ...], NoDecode] = Field(

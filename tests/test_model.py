@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -23,6 +24,15 @@ messages_of = st.lists(
     min_size=1,
     max_size=12,
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Small matrices are slower on several threads, and much slower on busy cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def small_model(seed: int = 0) -> SpamModel:
@@ -120,7 +130,7 @@ def test_logits_equal_transformers(width: int, heads: int) -> None:
     assert (logits(model, messages) - expected).abs().max() < 1e-4
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(messages_of)
 def test_message_scores_the_same_alone_and_in_any_batch(messages: list[list[int]]) -> None:
     together = logits(MODEL, messages)
@@ -128,13 +138,11 @@ def test_message_scores_the_same_alone_and_in_any_batch(messages: list[list[int]
     assert (together - alone).abs().max() < 1e-4
 
 
-@settings(deadline=None)
-@given(messages_of, st.randoms(use_true_random=False))
-def test_order_in_the_batch_does_not_matter(messages: list[list[int]], random: object) -> None:
-    shuffled = list(range(len(messages)))
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
-    moved = logits(MODEL, [messages[index] for index in shuffled])
-    assert (moved - logits(MODEL, messages)[shuffled]).abs().max() < 1e-4
+@settings(deadline=None, max_examples=15)
+@given(messages_of)
+def test_order_in_the_batch_does_not_matter(messages: list[list[int]]) -> None:
+    backwards = logits(MODEL, messages[::-1]).flip(0)
+    assert (backwards - logits(MODEL, messages)).abs().max() < 1e-4
 
 
 def test_last_token_sees_every_token_before_it() -> None:
