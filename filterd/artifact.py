@@ -47,7 +47,7 @@ class Manifest(BaseModel):
     pooling: Literal["last", "padded-last"] = "last"
     max_length: int = Field(ge=2)
     threshold: Share = 0.5
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     files: dict[str, str]
     recipe: dict[str, Any] = {}
     data: dict[str, Any] = {}
@@ -147,3 +147,5 @@ def _check_shapes(
             raise ArtifactError(f"{folder}: {'unknown' if want is None else 'missing'}: {name}")
         if have.shape != want:
             raise ArtifactError(f"{folder}: {name} is {list(have.shape)}, not {list(want)}")
+        if not have.isfinite().all():
+            raise ArtifactError(f"{folder}: {name} holds values that are not finite")

@@ -43,8 +43,8 @@ class ModelConfig:
 
 
 MAX_PADDING = 0.15
-"""Share of padding up to which messages of near lengths attend in one call: a call costs as much
-as some padding does (measured by tests/bench/packing.py)."""
+"""Share of padding up to which messages of near lengths attend in one call, not one call a length;
+``python -m tests.bench.packing`` measures what that costs and saves."""
 
 
 @dataclass(frozen=True, slots=True)

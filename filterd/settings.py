@@ -131,7 +131,9 @@ class Settings(BaseSettings):
     def _streams_differ(self) -> Self:
         names = [self.input_stream, self.output_stream, self.dead_stream]
         if len(set(names)) < len(names):
-            raise ValueError("INPUT_STREAM, OUTPUT_STREAM and DEAD_STREAM must be three streams")
+            raise ValueError(
+                "FILTERD_INPUT_STREAM, FILTERD_OUTPUT_STREAM and FILTERD_DEAD_STREAM must differ"
+            )
         return self
 
 

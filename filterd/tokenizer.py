@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 
 import tiktoken
 
@@ -26,7 +25,8 @@ class Tokenizer:
     """A byte-pair tokenizer.
 
     ranks: every token's bytes and its rank, which is its id. The 256 single bytes must be there,
-    so that any text can be encoded. Raises ArtifactError where they are not.
+    so that any text can be encoded. Raises ArtifactError where they are not, or where the
+    pattern is no regular expression.
     """
 
     def __init__(self, ranks: Mapping[bytes, int], pattern: str = GPT2_PATTERN) -> None:
@@ -37,15 +37,15 @@ class Tokenizer:
             raise ArtifactError("the vocabulary's ranks are not 0, 1, 2 … without a gap")
         self.ranks = dict(ranks)
         self.pattern = pattern
-
-    @cached_property
-    def _encoding(self) -> tiktoken.Encoding:
-        return tiktoken.Encoding(
-            "filterd",
-            pat_str=self.pattern,
-            mergeable_ranks=self.ranks,
-            special_tokens={"<|endoftext|>": self.end_of_text},
-        )
+        try:
+            self._encoding = tiktoken.Encoding(
+                "filterd",
+                pat_str=pattern,
+                mergeable_ranks=self.ranks,
+                special_tokens={"<|endoftext|>": self.end_of_text},
+            )
+        except ValueError as error:
+            raise ArtifactError("the vocabulary's pattern is no regular expression") from error
 
     @property
     def end_of_text(self) -> int:

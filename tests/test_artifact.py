@@ -226,3 +226,23 @@ def test_refusal_leaves_nothing_behind(tmp_path: Path) -> None:
     alter(path, max_length=32)
     load(path)
     assert sorted(path.iterdir()) == before
+
+
+def test_a_pattern_that_is_no_regular_expression(folder: Path) -> None:
+    alter(folder, pattern="(unclosed")
+    refused(folder, "regular expression")
+
+
+def test_a_temperature_without_end(folder: Path) -> None:
+    alter(folder, temperature=float("inf"))
+    refused(folder, "temperature")
+
+
+def test_weights_that_are_not_finite(folder: Path) -> None:
+    weights = load_safetensors((folder / WEIGHTS).read_bytes())
+    weights["head.bias"][0] = float("nan")
+    data = save(weights)
+    (folder / WEIGHTS).write_bytes(data)
+    files = json.loads((folder / MANIFEST).read_text())["files"]
+    alter(folder, files=files | {WEIGHTS: sha256(data)})
+    refused(folder, "head.bias holds values that are not finite")

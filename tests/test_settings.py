@@ -105,7 +105,7 @@ def test_names_of_verdicts_cannot_be_carried() -> None:
     ],
 )
 def test_streams_must_differ(names: dict[str, str]) -> None:
-    said = refused("must be three streams", **names)
+    said = refused("FILTERD_DEAD_STREAM must differ", **names)
     assert all(name in said for name in ("INPUT_STREAM", "OUTPUT_STREAM", "DEAD_STREAM"))
 
 

@@ -29,13 +29,16 @@ REFUSALS = {
     "WRONGPASS": "auth",
     "NOPERM": "noperm",
     "WRONGTYPE": "wrongtype",
+    "ACL failure": "noperm",
+    "The user executing the script can't": "noperm",
 }
-"""What a server says first when it refuses, and the word that metrics count it under."""
+"""What a server says when it refuses, and the word that metrics count it under. The last two are
+Valkey's and Redis's words for NOPERM inside a script."""
 
 STARTING = frozenset({"loading", "busy", "masterdown", "clusterdown"})
 """Kinds that pass by themselves while a server starts or fails over."""
 
-_FIRST_WORD = re.compile(r"\b(" + "|".join(REFUSALS) + r")\b")
+_REFUSAL = re.compile(r"\b(" + "|".join(REFUSALS) + r")\b")
 
 
 def connect(url: str) -> redis.asyncio.Redis:
@@ -74,7 +77,7 @@ def refusal(message: str, lost: bool = False) -> UnavailableError:
     """What a server's words mean. ``lost``: the connection is gone."""
     if "NOGROUP" in message:
         return GroupMissingError("the input stream or its consumer group is gone")
-    found = _FIRST_WORD.search(message)
+    found = _REFUSAL.search(message)
     if found is None and lost:
         return UnavailableError(f"Redis cannot be reached: {message}", "away")
     kind = REFUSALS[found[1]] if found else "other"

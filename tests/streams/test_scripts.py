@@ -471,6 +471,7 @@ async def test_output_without_the_right_to_add_loses_nothing(room: Room, redis_u
         settled = await settler.settle(answers(ids))
     assert [outcome.entry_id for outcome in settled.refused] == ids
     assert settled.refusal is not None
+    assert settled.refusal.kind == "noperm"
     assert list(await room.pending()) == ids
     assert len((await room.settler().settle(answers(ids))).settled) == 1
 
