@@ -50,7 +50,9 @@ class Metrics:
         self.score = histogram("score", "Scores of settled verdicts", SHARES)
         self.lag_entries = gauge("lag_entries", "Entries that the group has not been delivered")
         self.pending_entries = gauge("pending_entries", "Entries delivered and not settled")
-        self.oldest_pending_seconds = gauge("oldest_pending_seconds", "Age of the oldest of them")
+        self.oldest_pending_seconds = gauge(
+            "oldest_pending_seconds", "Age of the oldest entry that is pending"
+        )
         self.oldest_undelivered_seconds = gauge(
             "oldest_undelivered_seconds", "Age of the oldest entry that was not delivered"
         )

@@ -79,6 +79,8 @@ def refusal(message: str, lost: bool = False) -> UnavailableError:
         return GroupMissingError("the input stream or its consumer group is gone")
     found = _REFUSAL.search(message)
     if found is None and lost:
-        return UnavailableError(f"Redis cannot be reached: {message}", "away")
+        return UnavailableError(
+            f"Redis cannot be reached: {message.rstrip('.')} (FILTERD_REDIS_URL says where)", "away"
+        )
     kind = REFUSALS[found[1]] if found else "other"
     return UnavailableError(f"Redis refuses: {message}", kind)
