@@ -16,9 +16,12 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 
-def backoff() -> ExponentialWithJitterBackoff:
-    """Pauses between tries, in seconds: from 0.05 doubling up to 5, at random below that."""
-    return ExponentialWithJitterBackoff(cap=5.0, base=0.05)
+_BACKOFF = ExponentialWithJitterBackoff(cap=5.0, base=0.05)
+
+
+def pause_s(failures: int) -> float:
+    """Seconds until the next try: at random below 0.05, doubled by each failure, at most 5."""
+    return float(_BACKOFF.compute(min(failures, 16)))  # 2**1024 would overflow after an hour
 
 
 class Availability:
@@ -42,13 +45,13 @@ class Availability:
 
     async def persist(self, act: Callable[[], Awaitable[T]]) -> T | None:
         """Do it, again and again while Redis is away; None when it is time to stop."""
-        pauses, failures = backoff(), 0
+        failures = 0
         while not self.stopping:
             try:
                 result = await act()
             except UnavailableError as error:
                 await self.mend(error)
-                await self.pause(pauses.compute(failures))
+                await self.pause(pause_s(failures))
                 failures += 1
             else:
                 return result

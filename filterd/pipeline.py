@@ -11,13 +11,14 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 import structlog
 
-from filterd.availability import Availability, backoff
+from filterd.availability import Availability, pause_s
 from filterd.batcher import Batch, Batcher, Waiting
 from filterd.entries import Answer, Outcome, RawEntry
 from filterd.errors import FilterdError, UnavailableError
@@ -68,6 +69,8 @@ class Pipeline:
         self._metrics = metrics
         self._batcher: Batcher[Work] = Batcher(config.max_batch_tokens, config.linger_s)
         self._outbox: list[Outcome] = []
+        self._refused: list[Outcome] = []
+        self._refusals, self._retry_at_s = 0, 0.0
         self._inflight: set[str] = set()
         self._work, self._outcome, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._sources_done = self._scoring_done = False
@@ -106,7 +109,7 @@ class Pipeline:
             entries = await self.availability.persist(self._consumer.read)
             if entries is None:
                 return
-            if not self._outbox:  # a refused settle is still being retried: not well yet
+            if not (self._outbox or self._refused):  # else a settle is being retried: not well yet
                 self.availability.recovered()
             self._metrics.entries_read.inc(len(entries))
             await self._admit(entries)
@@ -204,11 +207,9 @@ class Pipeline:
     async def _wait_for_work(self) -> None:
         self._work.clear()
         due_s = self._batcher.due_in_s(time.monotonic())
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(due_s):
                 await self._work.wait()
-        except TimeoutError:
-            return
 
     def _observe(self, batch: Batch[Work], now: float) -> None:
         self._metrics.batch_dispatch.labels(batch.reason).inc()
@@ -220,21 +221,22 @@ class Pipeline:
     # Settle: outcomes and acks.
 
     async def _settle(self) -> None:
-        """Settle what the outbox holds; what is refused stays there, and is tried again."""
-        pauses, failures = backoff(), 0
-        while not (self._scoring_done and not self._outbox):
+        """Settle what the outbox holds, as often as it takes."""
+        failures = 0
+        while not (self._scoring_done and not self._outbox and not self._refused):
+            self._retry_refused()
             if not self._outbox:
-                self._outcome.clear()
-                await self._outcome.wait()
+                await self._wait_for_outcome()
                 continue
             batch, self._outbox = self._outbox[:SETTLE_AT_ONCE], self._outbox[SETTLE_AT_ONCE:]
             if await self._settle_batch(batch):
                 failures = 0
             else:
-                await asyncio.sleep(pauses.compute(failures))
+                await asyncio.sleep(pause_s(failures))
                 failures += 1
 
     async def _settle_batch(self, batch: list[Outcome]) -> bool:
+        """Whether the server answered. What it refused is set aside, so as to hold up no other."""
         started = time.monotonic()
         try:
             done = await self._settler.settle(batch)
@@ -244,11 +246,25 @@ class Pipeline:
             return False
         self._metrics.settle_seconds.observe(time.monotonic() - started)
         self._record(done)
-        if done.refusal is None:
-            return True
-        self._outbox += done.refused
-        self.availability.report(done.refusal)
-        return False
+        if done.refusal is not None:
+            self.availability.report(done.refusal)
+            self._refused += done.refused
+            self._retry_at_s = time.monotonic() + pause_s(self._refusals)
+            self._refusals += 1
+        return True
+
+    def _retry_refused(self) -> None:
+        if not self._refused:
+            self._refusals = 0
+        elif time.monotonic() >= self._retry_at_s:
+            self._outbox, self._refused = self._outbox + self._refused, []
+
+    async def _wait_for_outcome(self) -> None:
+        self._outcome.clear()
+        due_s = max(0.0, self._retry_at_s - time.monotonic()) if self._refused else None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(due_s):
+                await self._outcome.wait()
 
     def _record(self, done: Settled) -> None:
         for outcome in done.settled:

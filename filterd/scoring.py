@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -64,7 +64,7 @@ class Scorer:
             return [self._poison(works[0].entry, error)]
         self._metrics.batch_padding_ratio.observe(scores.padding_ratio)
         return [
-            Answer(work.entry, self._classifier.verdict(score))
+            Answer(replace(work.entry, text=""), self._classifier.verdict(score))  # done with it
             for work, score in zip(works, scores.values, strict=True)
         ]
 

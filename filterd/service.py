@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -53,7 +53,10 @@ async def _serve(settings: Settings, url: str) -> None:
     metrics, waiting = Metrics(registry), ["the model"]
     metrics.ready.set_function(lambda: not waiting[0])
     host, port = settings.http_host, settings.http_port
-    async with serve(host, port, registry, lambda: waiting[0]) as bound, _client(url) as redis:
+    async with (
+        serve(host, port, registry, lambda: waiting[0]) as bound,
+        _client(url, stop) as redis,
+    ):
         log.info("listening", http=f"http://{host}:{bound}", consumer=settings.consumer_name)
         classifier = await asyncio.to_thread(_warm_classifier, settings)
         manifest, precision = classifier.engine.manifest, classifier.engine.precision
@@ -77,7 +80,7 @@ async def _run(
     scorer = Scorer(classifier, metrics, settings.max_text_bytes, settings.max_deliveries)
     limits = PipelineConfig(settings.max_batch_tokens, settings.linger_s, settings.claim_idle_s)
     pipeline = Pipeline(limits, consumer, settler, scorer, metrics, stop)
-    trimmer = Trimmer(redis, settings.input_stream, settings.input_retention_s)
+    trimmer = Trimmer(redis, settings.input_stream, settings.group, settings.input_retention_s)
     upkeep = [
         asyncio.create_task(_watch(consumer, metrics)),
         asyncio.create_task(_trim(trimmer)),
@@ -151,7 +154,7 @@ async def _trim(trimmer: Trimmer) -> None:
 
 
 @asynccontextmanager
-async def _client(url: str) -> AsyncIterator[Redis]:
+async def _client(url: str, stop: asyncio.Event) -> AsyncIterator[Redis]:
     """A connected client. Raises UnavailableError where there is no server to start with."""
     redis = connect(url)
     try:
@@ -161,10 +164,11 @@ async def _client(url: str) -> AsyncIterator[Redis]:
                     info = await redis.info("server")
                 break
             except UnavailableError as error:
-                if error.kind not in STARTING:
+                if error.kind not in STARTING or stop.is_set():
                     raise
                 log.info("waiting for Redis to start", kind=error.kind)
-                await asyncio.sleep(0.5)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), 0.5)
         name = info.get("server_name", "redis")
         version = info.get(f"{name}_version") or info["redis_version"]
         log.info(

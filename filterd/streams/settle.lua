@@ -44,6 +44,11 @@ local function publish(id, kind, parts)
   return redis.pcall('XADD', KEYS[3], '*', unpack(parts))
 end
 
+-- Without the right to ack nothing may be added. (Servers before Redis 7 cannot be asked.)
+if redis.acl_check_cmd and not redis.acl_check_cmd('XACK', KEYS[1], group, '0-0') then
+  return redis.error_reply('NOPERM this user has no right to XACK')
+end
+
 local results, at = {now}, 3
 while at <= #ARGV do
   local id, kind, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])

@@ -10,13 +10,14 @@ from filterd.streams.scripts import Script
 
 
 class Trimmer:
-    """Trims one input stream; settled entries stay for ``retention_s``."""
+    """Trims the input stream of a group; settled entries stay for ``retention_s``."""
 
-    def __init__(self, redis: Redis, stream: str, retention_s: float) -> None:
+    def __init__(self, redis: Redis, stream: str, group: str, retention_s: float) -> None:
         self._stream = stream
+        self._group = group
         self._retention_ms = int(retention_s * 1000)
         self._script = Script(redis, "trim")
 
     async def trim(self) -> int:
         """How many entries went. Raises UnavailableError."""
-        return cast("int", await self._script([self._stream], [self._retention_ms]))
+        return cast("int", await self._script([self._stream], [self._retention_ms, self._group]))
