@@ -727,3 +727,22 @@ async def test_no_server_is_unavailable() -> None:
             await call()
         assert caught.value.kind == "away"
     await redis.aclose()
+
+
+async def test_without_the_right_to_ack_nothing_is_added(room: Room, redis_url: str) -> None:
+    ids = await room.delivered("text")
+    async with user_with(room, redis_url, "~*", "+@all", "-xack") as limited:
+        settler = Settler(limited, "g", (room.input, room.output, room.dead), 10)
+        for _ in range(2):
+            with pytest.raises(UnavailableError) as caught:
+                await settler.settle(answers(ids))
+            assert caught.value.kind == "noperm"
+    assert await room.redis.xlen(room.output) == 0
+    assert list(await room.pending()) == ids
+
+
+async def test_nothing_is_trimmed_while_the_group_is_gone(room: Room) -> None:
+    ids = await room.delivered(*map(str, range(300)))
+    await room.redis.xgroup_destroy(room.input, "g")
+    assert await room.trimmer(0).trim() == 0
+    assert await room.redis.xlen(room.input) == len(ids)
