@@ -121,13 +121,6 @@ def test_long_text_takes_the_most_spam_like_of_its_windows(engine: Engine) -> No
     assert engine.score_texts([text]) == pytest.approx([max(singles)], abs=1e-5)
 
 
-def test_ham_around_spam_does_not_hide_it(starter: Classifier) -> None:
-    ham = "I will be home at six, shall we have dinner with your mother then? " * 40
-    (hidden,) = starter.classify([ham + WINNER * 12 + ham])
-    (plain,) = starter.classify([ham])
-    assert (plain.label, hidden.label) == ("ham", "spam")
-
-
 def test_windows_of_each_message_stay_its_own(engine: Engine) -> None:
     texts = ["x" * 100, "", "y" * 70, "z"]
     alone = [engine.score_texts([text])[0] for text in texts]

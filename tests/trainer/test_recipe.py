@@ -35,7 +35,7 @@ def test_own_file_is_named_by_its_stem(tmp_path: Path) -> None:
         ("epoch=2", "no field 'epoch'; there are name, seed"),
         ("epochs=none", "epochs: "),
         ("epochs=0", "epochs: "),
-        ("n_head=5", "does not divide"),
+        ("n_head=3", "does not divide"),
         ("epochs", "name=value"),
         ("dropout=1", "dropout: "),
     ],
