@@ -20,6 +20,7 @@ from torch import Tensor
 
 from filterd.errors import ArtifactError
 from filterd.model import ModelConfig, SpamModel
+from filterd.normalizer import Normalization
 from filterd.tokenizer import GPT2_PATTERN, Tokenizer
 
 FORMAT = 1
@@ -43,6 +44,7 @@ class Manifest(BaseModel):
     backbone: str
     model: ModelConfig
     pattern: str = GPT2_PATTERN
+    normalization: Normalization = "none"
     labels: tuple[Literal["ham"], Literal["spam"]] = ("ham", "spam")
     pooling: Literal["last", "padded-last"] = "last"
     max_length: int = Field(ge=2)
@@ -50,6 +52,7 @@ class Manifest(BaseModel):
     temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     files: dict[str, str]
     recipe: dict[str, Any] = {}
+    origin: dict[str, str] = {}
     data: dict[str, Any] = {}
     libraries: dict[str, str] = {}
     metrics: dict[str, float] = {}

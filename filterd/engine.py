@@ -10,7 +10,8 @@ import torch
 
 from filterd.artifact import Artifact
 from filterd.errors import SettingsError
-from filterd.model import Packed, pack
+from filterd.normalizer import normalizer
+from filterd.packing import Packed, pack
 from filterd.tokenizer import padded, windows
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -60,12 +61,13 @@ class Engine:
         self.precision = _pick_precision(precision, self.device)
         self.max_batch_tokens = max_batch_tokens
         self._tokenizer = artifact.tokenizer
+        self._normalise = normalizer(artifact.manifest.normalization)
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         self._model = artifact.build_model().to(self.device, dtype)
 
     def tokenize(self, text: str) -> Tokens:
         """Encode a text of any length for this artifact's model."""
-        ids = self._tokenizer.encode(text)
+        ids = self._tokenizer.encode(self._normalise(text))
         cut = windows if self.manifest.pooling == "last" else padded
         return Tokens(tuple(cut(ids, self.manifest.max_length, self._tokenizer.end_of_text)))
 

@@ -1,219 +1,162 @@
-"""The classifier: a GPT-2 whose head has two classes, over messages packed end to end.
+"""The classifier: a causal decoder whose head has two classes, over messages packed end to end.
 
-Read from top to bottom: the configuration, the packing of a batch, attention, blocks, the model.
+Read from top to bottom: the configuration, attention over a packed batch, the blocks of the two
+families, the model. The last block computes keys and values for every token, and everything else
+for the one token a message that the head reads.
 
-In a batch the tokens of all messages lie one after another, ``(N, C)``, so that no linear layer
-works on padding. Only attention needs to know where a message ends: it runs over groups of
-messages of equal or near lengths. The last block computes keys and values for every token, and
-everything else for the one token a message that the head reads.
-
-Parameter names equal the keys of a Hugging Face GPT-2 checkpoint (Radford et al., 2019).
+Parameter names equal the keys of a Hugging Face checkpoint: GPT-2's (Radford et al., 2019), and
+for Llama-like models (Touvron et al., 2023) those below ``model.``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that all of torch's users know
 
+from filterd.packing import Group, Packed
+
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """The shape of a backbone, in the words of GPT-2's own configuration."""
+    """The shape of a backbone, in the words of GPT-2's own configuration.
+
+    n_kv_head: heads that share keys and values, 0 for n_head · n_inner: the MLP's width inside, 0
+    for 4 * n_embd · rope_theta: base of the rotary positions. The first and last are Llama's alone.
+    """
 
     vocab_size: int
     n_positions: int
     n_layer: int
     n_head: int
     n_embd: int
-    family: Literal["gpt2"] = "gpt2"
-    layer_norm_epsilon: float = 1e-5
+    family: Literal["gpt2", "llama"] = "gpt2"
+    norm_epsilon: float = 1e-5
+    n_kv_head: int = 0
+    n_inner: int = 0
+    rope_theta: float = 10_000.0
 
     def __post_init__(self) -> None:
         sizes = (self.vocab_size, self.n_positions, self.n_layer, self.n_head, self.n_embd)
-        if min(sizes) < 1:
+        if min(sizes) < 1 or min(self.n_kv_head, self.n_inner) < 0:
             raise ValueError("every size of a model must be at least 1")
         if self.n_embd % self.n_head:
             raise ValueError(f"width {self.n_embd} does not divide by {self.n_head} heads")
-
-
-MAX_PADDING = 0.15
-"""Share of padding up to which messages of near lengths attend in one call, not one call a length;
-``python -m tests.bench.packing`` measures what that costs and saves."""
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Neighbouring messages of a packed batch that attend in one call.
-
-    start, stop: their tokens in the packed batch · count: messages · length: the longest's tokens
-    rows (count, length): where each padded row's tokens lie in the packed batch, and mask
-    (count, 1, 1, length): which are real; both None where all have the same length.
-    keep (stop - start,): where the real tokens lie among count * length padded ones.
-    """
-
-    start: int
-    stop: int
-    count: int
-    length: int
-    rows: Tensor | None = None
-    mask: Tensor | None = None
-    keep: Tensor | None = None
-
-    def to(self, device: torch.device) -> Group:
-        """The same group on a device."""
-        if self.rows is None or self.mask is None or self.keep is None:
-            return self
-        return replace(
-            self,
-            rows=self.rows.to(device, non_blocking=True),
-            mask=self.mask.to(device, non_blocking=True),
-            keep=self.keep.to(device, non_blocking=True),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """A batch of B messages, N tokens end to end, shortest message first.
-
-    tokens (N,), positions (N,): int64 · last (B,): each message's last token
-    order (B,): where each packed message stood in the caller's order · groups: for attention.
-    """
-
-    tokens: Tensor
-    positions: Tensor
-    last: Tensor
-    order: Tensor
-    groups: tuple[Group, ...]
+        if self.n_head % self.kv_heads:
+            raise ValueError(f"{self.n_head} heads do not divide by {self.kv_heads} of keys")
+        if self.family == "gpt2" and self.kv_heads != self.n_head:
+            raise ValueError("GPT-2 has as many heads of keys as of queries")
+        if self.family == "llama" and self.head_width % 2:
+            raise ValueError(f"rotary positions need an even head width, not {self.head_width}")
 
     @property
-    def padding_ratio(self) -> float:
-        """Padded positions over all that attention works on, 0 to 1."""
-        area = sum(group.count * group.length for group in self.groups)
-        return 1 - len(self.tokens) / area if area else 0.0
+    def head_width(self) -> int:
+        """Channels of one head."""
+        return self.n_embd // self.n_head
 
-    def to(self, device: torch.device) -> Packed:
-        """The same batch on a device."""
-        if device.type == "cpu":
-            return self
-        return Packed(
-            self.tokens.to(device, non_blocking=True),
-            self.positions.to(device, non_blocking=True),
-            self.last.to(device, non_blocking=True),
-            self.order,
-            tuple(group.to(device) for group in self.groups),
-        )
+    @property
+    def kv_heads(self) -> int:
+        """Heads of keys and values."""
+        return self.n_kv_head or self.n_head
+
+    @property
+    def inner(self) -> int:
+        """The MLP's width inside."""
+        return self.n_inner or 4 * self.n_embd
 
 
-def pack(messages: Sequence[Sequence[int]]) -> Packed:
-    """Pack the token ids of B messages, none of them empty, into one batch."""
-    order = sorted(range(len(messages)), key=lambda index: len(messages[index]))
-    lengths = torch.tensor([len(messages[index]) for index in order])
-    tokens = torch.tensor(list(chain.from_iterable(messages[index] for index in order)))
-    ends = lengths.cumsum(0)
-    starts = ends - lengths
-    positions = torch.arange(len(tokens)) - starts.repeat_interleave(lengths)
-    return Packed(
-        tokens, positions, ends - 1, torch.tensor(order), tuple(_groups(lengths, starts, ends))
-    )
-
-
-def _groups(lengths: Tensor, starts: Tensor, ends: Tensor) -> Iterator[Group]:
-    for first, stop in cut_groups(lengths.tolist()):
-        begin, end = int(starts[first]), int(ends[stop - 1])
-        count, longest = stop - first, int(lengths[stop - 1])
-        if count * longest == end - begin:
-            yield Group(begin, end, count, longest)
-            continue
-        column = torch.arange(longest)
-        real = column < lengths[first:stop, None]
-        rows = torch.where(real, starts[first:stop, None] + column, begin)
-        keep = real.flatten().nonzero().flatten()
-        yield Group(begin, end, count, longest, rows, real[:, None, None, :], keep)
-
-
-def cut_groups(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Cut ascending lengths into runs whose padding stays under MAX_PADDING: (first, stop)."""
-    first = total = 0
-    for index, length in enumerate(lengths):
-        if (index - first + 1) * length * (1 - MAX_PADDING) > total + length and index > first:
-            yield first, index
-            first, total = index, 0
-        total += length
-    if lengths:
-        yield first, len(lengths)
-
-
-class Attention(nn.Module):
-    """Causal multi-head self-attention over a packed batch."""
+class PackedAttention(nn.Module):
+    """What both families share: causal attention over a packed batch, group by group."""
 
     def __init__(self, config: ModelConfig, dropout: float) -> None:
         super().__init__()
-        self.n_head = config.n_head
+        self.n_head, self.kv_heads = config.n_head, config.kv_heads
+        self.head_width = config.head_width
         self.dropout = dropout
-        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
-        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
 
-    def forward(self, hidden: Tensor, batch: Packed) -> Tensor:
-        """Every token attends: (N, C) to (N, C)."""
-        qkv = self.c_attn(hidden)  # (N, 3C)
-        mixed = [self._attend(qkv, group) for group in batch.groups]
-        out: Tensor = self.c_proj(mixed[0] if len(mixed) == 1 else torch.cat(mixed))
-        return out
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, batch: Packed) -> Tensor:
+        """Every token attends: query (N, C), keys and values (N, KV * D), to (N, C)."""
+        mixed = []
+        for group in batch.groups:
+            out = F.scaled_dot_product_attention(
+                self._rows(query, group, self.n_head),
+                self._shared(keys, group),
+                self._shared(values, group),
+                is_causal=True,
+                dropout_p=self._dropout_now,
+            )  # (count, H, length, D); rows are padded on the right, where no query looks
+            flat = out.transpose(1, 2).reshape(group.count * group.length, -1)
+            mixed.append(flat if group.keep is None else flat[group.keep])
+        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
-    def last(self, hidden: Tensor, batch: Packed) -> Tensor:
-        """Only each message's last token attends, to all of its message: (N, C) to (B, C)."""
-        width = hidden.shape[1]
-        weight, bias = self.c_attn.weight, self.c_attn.bias
-        query = F.linear(hidden[batch.last], weight[:width], bias[:width])  # (B, C)
-        keys_values = F.linear(hidden, weight[width:], bias[width:])  # (N, 2C)
+    def attend_last(self, query: Tensor, keys: Tensor, values: Tensor, batch: Packed) -> Tensor:
+        """Only last tokens attend: query (B, C), keys and values (N, KV * D), to (B, C)."""
         mixed, first = [], 0
         for group in batch.groups:
-            key, value = self._rows(keys_values, group, 2)
             one = query[first : first + group.count].view(group.count, self.n_head, 1, -1)
             out = F.scaled_dot_product_attention(
-                one, key, value, attn_mask=group.mask, dropout_p=self._dropout_now
+                one,
+                self._shared(keys, group),
+                self._shared(values, group),
+                attn_mask=group.mask,
+                dropout_p=self._dropout_now,
             )  # (count, H, 1, D)
-            mixed.append(out.reshape(group.count, width))
+            mixed.append(out.reshape(group.count, -1))
             first += group.count
-        result: Tensor = self.c_proj(torch.cat(mixed))
-        return result
+        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
-    def _attend(self, qkv: Tensor, group: Group) -> Tensor:
-        """One group's tokens: (N, 3C) to (stop - start, C).
+    def _shared(self, packed: Tensor, group: Group) -> Tensor:
+        """Keys or values (N, KV * D) as one group's (count, H, length, D)."""
+        rows = self._rows(packed, group, self.kv_heads)
+        if self.kv_heads == self.n_head:
+            return rows
+        return rows.repeat_interleave(self.n_head // self.kv_heads, dim=1)
 
-        Rows are padded on the right, where a causal query never looks.
-        """
-        query, key, value = self._rows(qkv, group, 3)
-        out = F.scaled_dot_product_attention(
-            query, key, value, is_causal=True, dropout_p=self._dropout_now
-        )  # (count, H, length, D)
-        flat = out.transpose(1, 2).reshape(group.count * group.length, -1)
-        return flat if group.keep is None else flat[group.keep]
-
-    def _rows(self, packed: Tensor, group: Group, parts: int) -> tuple[Tensor, ...]:
-        """Packed projections as ``parts`` tensors (count, H, length, D)."""
+    def _rows(self, packed: Tensor, group: Group, heads: int) -> Tensor:
+        """Packed channels (N, heads * D) as one group's (count, heads, length, D)."""
         rows = packed[group.start : group.stop] if group.rows is None else packed[group.rows]
-        split = rows.view(group.count, group.length, parts, self.n_head, -1)
-        return split.permute(2, 0, 3, 1, 4).unbind(0)
+        return rows.view(group.count, group.length, heads, self.head_width).transpose(1, 2)
 
     @property
     def _dropout_now(self) -> float:
         return self.dropout if self.training else 0.0
 
 
-class MLP(nn.Module):
-    """Two linear layers with GELU (tanh) between them, four times as wide inside."""
+class GPT2Attention(PackedAttention):
+    """GPT-2's: one projection for queries, keys and values, with biases."""
+
+    def __init__(self, config: ModelConfig, dropout: float) -> None:
+        super().__init__(config, dropout)
+        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
+        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+
+    def forward(self, hidden: Tensor, batch: Packed) -> Tensor:
+        """Every token: (N, C) to (N, C)."""
+        query, keys, values = self.c_attn(hidden).chunk(3, dim=-1)  # 3 of (N, C)
+        out: Tensor = self.c_proj(self.attend(query, keys, values, batch))
+        return out
+
+    def last(self, hidden: Tensor, batch: Packed) -> Tensor:
+        """One token a message: (N, C) to (B, C)."""
+        width = hidden.shape[1]
+        weight, bias = self.c_attn.weight, self.c_attn.bias
+        query = F.linear(hidden[batch.last], weight[:width], bias[:width])  # (B, C)
+        keys, values = F.linear(hidden, weight[width:], bias[width:]).chunk(2, dim=-1)  # (N, C)
+        out: Tensor = self.c_proj(self.attend_last(query, keys, values, batch))
+        return out
+
+
+class GPT2MLP(nn.Module):
+    """Two linear layers with GELU (tanh) between them."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd)
-        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd)
+        self.c_fc = nn.Linear(config.n_embd, config.inner)
+        self.c_proj = nn.Linear(config.inner, config.n_embd)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(…, C) to (…, C)."""
@@ -221,15 +164,15 @@ class MLP(nn.Module):
         return out
 
 
-class Block(nn.Module):
-    """Attention and MLP, each after a norm and beside a residual."""
+class GPT2Block(nn.Module):
+    """Attention and MLP, each after a LayerNorm and beside a residual."""
 
     def __init__(self, config: ModelConfig, dropout: float) -> None:
         super().__init__()
-        self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        self.attn = Attention(config, dropout)
-        self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        self.mlp = MLP(config)
+        self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.norm_epsilon)
+        self.attn = GPT2Attention(config, dropout)
+        self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.norm_epsilon)
+        self.mlp = GPT2MLP(config)
         self.drop = nn.Dropout(dropout)
 
     def forward(self, hidden: Tensor, batch: Packed) -> Tensor:
@@ -246,8 +189,103 @@ class Block(nn.Module):
         return out
 
 
+class Rotary:
+    """Rotary positions (Su et al., 2021), halves of a head rotated against each other."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.theta, self.head_width = config.rope_theta, config.head_width
+
+    def tables(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Cosines and sines, each (N, 1, D), of positions (N,)."""
+        steps = torch.arange(0, self.head_width, 2, device=positions.device) / self.head_width
+        angles = positions[:, None] * self.theta**-steps  # (N, D / 2)
+        angles = torch.cat((angles, angles), dim=-1)[:, None]
+        return angles.cos().to(dtype), angles.sin().to(dtype)
+
+    def turn(self, packed: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
+        """Turn packed channels (N, heads * D) by their positions; the shape stays."""
+        heads = packed.view(len(packed), -1, self.head_width)  # (N, heads, D)
+        first, second = heads.chunk(2, dim=-1)
+        cosines, sines = tables
+        turned = heads * cosines + torch.cat((-second, first), dim=-1) * sines
+        return turned.view_as(packed)
+
+
+class LlamaAttention(PackedAttention):
+    """Llama's: rotary positions, keys and values shared by several heads, no biases."""
+
+    def __init__(self, config: ModelConfig, dropout: float) -> None:
+        super().__init__(config, dropout)
+        shared = config.kv_heads * config.head_width
+        self.q_proj = nn.Linear(config.n_embd, config.n_embd, bias=False)
+        self.k_proj = nn.Linear(config.n_embd, shared, bias=False)
+        self.v_proj = nn.Linear(config.n_embd, shared, bias=False)
+        self.o_proj = nn.Linear(config.n_embd, config.n_embd, bias=False)
+        self.rotary = Rotary(config)
+
+    def forward(self, hidden: Tensor, batch: Packed) -> Tensor:
+        """Every token: (N, C) to (N, C)."""
+        tables = self.rotary.tables(batch.positions, hidden.dtype)
+        query = self.rotary.turn(self.q_proj(hidden), tables)
+        keys = self.rotary.turn(self.k_proj(hidden), tables)
+        out: Tensor = self.o_proj(self.attend(query, keys, self.v_proj(hidden), batch))
+        return out
+
+    def last(self, hidden: Tensor, batch: Packed) -> Tensor:
+        """One token a message: (N, C) to (B, C)."""
+        cosines, sines = self.rotary.tables(batch.positions, hidden.dtype)
+        at_last = (cosines[batch.last], sines[batch.last])
+        query = self.rotary.turn(self.q_proj(hidden[batch.last]), at_last)
+        keys = self.rotary.turn(self.k_proj(hidden), (cosines, sines))
+        out: Tensor = self.o_proj(self.attend_last(query, keys, self.v_proj(hidden), batch))
+        return out
+
+
+class LlamaMLP(nn.Module):
+    """SwiGLU (Shazeer, 2020)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.n_embd, config.inner, bias=False)
+        self.up_proj = nn.Linear(config.n_embd, config.inner, bias=False)
+        self.down_proj = nn.Linear(config.inner, config.n_embd, bias=False)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(…, C) to (…, C)."""
+        out: Tensor = self.down_proj(F.silu(self.gate_proj(hidden)) * self.up_proj(hidden))
+        return out
+
+
+class LlamaBlock(nn.Module):
+    """Attention and MLP, each after an RMSNorm and beside a residual."""
+
+    def __init__(self, config: ModelConfig, dropout: float) -> None:
+        super().__init__()
+        self.input_layernorm = nn.RMSNorm(config.n_embd, eps=config.norm_epsilon)
+        self.self_attn = LlamaAttention(config, dropout)
+        self.post_attention_layernorm = nn.RMSNorm(config.n_embd, eps=config.norm_epsilon)
+        self.mlp = LlamaMLP(config)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, hidden: Tensor, batch: Packed) -> Tensor:
+        """Every token: (N, C) to (N, C)."""
+        hidden = hidden + self.drop(self.self_attn(self.input_layernorm(hidden), batch))
+        out: Tensor = hidden + self.drop(self.mlp(self.post_attention_layernorm(hidden)))
+        return out
+
+    def last(self, hidden: Tensor, batch: Packed) -> Tensor:
+        """One token a message: (N, C) to (B, C)."""
+        attended = self.self_attn.last(self.input_layernorm(hidden), batch)
+        kept = hidden[batch.last] + self.drop(attended)
+        out: Tensor = kept + self.drop(self.mlp(self.post_attention_layernorm(kept)))
+        return out
+
+
+Block = GPT2Block | LlamaBlock
+
+
 class SpamModel(nn.Module):
-    """A GPT-2 backbone and a head of two classes, ham and spam, read at the last token.
+    """A backbone of either family and a head of two classes, read at the last token.
 
     dropout: on the embedding, attention weights and residuals, while training.
     """
@@ -255,30 +293,75 @@ class SpamModel(nn.Module):
     def __init__(self, config: ModelConfig, dropout: float = 0.0) -> None:
         super().__init__()
         self.config = config
-        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
-        self.wpe = nn.Embedding(config.n_positions, config.n_embd)
+        width = config.n_embd
         self.drop = nn.Dropout(dropout)
-        self.h = nn.ModuleList(Block(config, dropout) for _ in range(config.n_layer))
-        self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        self.head = nn.Linear(config.n_embd, 2)
+        if config.family == "gpt2":
+            self.wte = nn.Embedding(config.vocab_size, width)
+            self.wpe = nn.Embedding(config.n_positions, width)
+            self.h = nn.ModuleList(GPT2Block(config, dropout) for _ in range(config.n_layer))
+            self.ln_f = nn.LayerNorm(width, eps=config.norm_epsilon)
+        else:
+            self.embed_tokens = nn.Embedding(config.vocab_size, width)
+            self.layers = nn.ModuleList(LlamaBlock(config, dropout) for _ in range(config.n_layer))
+            self.norm = nn.RMSNorm(width, eps=config.norm_epsilon)
+        self.head = nn.Linear(width, 2)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Random weights as GPT-2 draws them: N(0, 0.02), residual projections scaled down."""
         scale = (2 * self.config.n_layer) ** -0.5
+        residual = ("c_proj.weight", "o_proj.weight", "down_proj.weight")
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
-            elif "ln_" in name:
+            elif parameter.ndim == 1:
                 nn.init.ones_(parameter)
             else:
-                std = 0.02 * (scale if name.endswith("c_proj.weight") else 1)
+                std = 0.02 * (scale if name.endswith(residual) else 1)
                 nn.init.normal_(parameter, std=std, generator=generator)
 
-    def forward(self, batch: Packed) -> Tensor:
-        """Logits of ham and spam, (B, 2), in packed order: ``batch.order`` names the callers'."""
-        hidden = self.drop(self.wte(batch.tokens) + self.wpe(batch.positions))  # (N, C)
-        *blocks, final = (cast("Block", block) for block in self.h)
-        for block in blocks:
-            hidden = block(hidden, batch)
-        out: Tensor = self.head(self.ln_f(final.last(hidden, batch)))
+    @property
+    def token_embedding(self) -> nn.Embedding:
+        """The rows of the vocabulary, (vocabulary, C)."""
+        return self.wte if self.config.family == "gpt2" else self.embed_tokens
+
+    @property
+    def blocks(self) -> list[Block]:
+        """All blocks, first to last."""
+        modules: Iterable[nn.Module] = self.h if self.config.family == "gpt2" else self.layers
+        return [cast("Block", block) for block in modules]
+
+    @property
+    def final_norm(self) -> nn.Module:
+        """The norm before the head."""
+        return self.ln_f if self.config.family == "gpt2" else self.norm
+
+    def embed(self, batch: Packed) -> Tensor:
+        """What the first block reads: (N, C)."""
+        hidden = self.token_embedding(batch.tokens)
+        if self.config.family == "gpt2":
+            hidden = hidden + self.wpe(batch.positions)
+        out: Tensor = self.drop(hidden)
         return out
+
+    def through(self, hidden: Tensor, batch: Packed, first: int, stop: int) -> Tensor:
+        """From what block ``first`` reads, (N, C), to what block ``stop`` reads, (N, C).
+
+        Behind the last block (``stop`` is n_layer) there is one token a message, (B, C).
+        """
+        final = self.config.n_layer - 1
+        blocks = self.blocks
+        for block in blocks[first : min(stop, final)]:
+            hidden = block(hidden, batch)
+        if first <= final < stop:
+            hidden = blocks[final].last(hidden, batch)
+        return hidden
+
+    def classify(self, hidden: Tensor) -> Tensor:
+        """Logits of ham and spam, (B, 2), from what the last block gives, (B, C)."""
+        out: Tensor = self.head(self.final_norm(hidden))
+        return out
+
+    def forward(self, batch: Packed) -> Tensor:
+        """Logits (B, 2), in packed order: ``batch.order`` names the callers'."""
+        hidden = self.through(self.embed(batch), batch, 0, self.config.n_layer)
+        return self.classify(hidden)

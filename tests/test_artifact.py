@@ -15,7 +15,7 @@ from safetensors.torch import save
 
 from filterd.artifact import MANIFEST, VOCABULARY, WEIGHTS, load, sha256
 from filterd.errors import ArtifactError
-from filterd.model import pack
+from filterd.packing import pack
 from filterd.tokenizer import Tokenizer
 from tests.artifacts import CONFIG, tiny_artifact
 

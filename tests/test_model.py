@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that all of torch's users know
 from transformers import GPT2Config, GPT2Model
 
-from filterd.model import MAX_PADDING, ModelConfig, Packed, SpamModel, cut_groups, pack
+from filterd.model import ModelConfig, SpamModel
+from filterd.packing import MAX_PADDING, Packed, cut_groups, pack
 
 SMALL = ModelConfig(vocab_size=61, n_positions=48, n_layer=3, n_head=4, n_embd=32)
 CONV1D = ("c_attn.weight", "c_proj.weight", "c_fc.weight")

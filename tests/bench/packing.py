@@ -22,9 +22,10 @@ from pathlib import Path
 
 import torch
 
-from filterd import artifact, model
+from filterd import artifact, packing
 from filterd.demo import sample
-from filterd.model import Attention, ModelConfig, Packed, SpamModel, pack
+from filterd.model import GPT2Attention, ModelConfig, SpamModel
+from filterd.packing import Packed, pack
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "sms_spam_collection" / "SMSSpamCollection"
 BOUNDS = (0.0, 0.05, 0.15, 0.3, 1.0)
@@ -76,12 +77,12 @@ def batches(budget: int, count: int) -> list[list[list[int]]]:
 @contextmanager
 def bounded(max_padding: float) -> Iterator[None]:
     """Pack under another bound."""
-    before = model.MAX_PADDING
-    model.MAX_PADDING = max_padding
+    before = packing.MAX_PADDING
+    packing.MAX_PADDING = max_padding
     try:
         yield
     finally:
-        model.MAX_PADDING = before
+        packing.MAX_PADDING = before
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
@@ -93,10 +94,9 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def attend(attention: Attention, qkv: torch.Tensor, packed: Packed) -> None:
+def attend(attention: GPT2Attention, qkv: torch.Tensor, packed: Packed) -> None:
     """The calls that groups decide about, without the linear layers around them."""
-    for group in packed.groups:
-        attention._attend(qkv, group)
+    attention.attend(*qkv.chunk(3, dim=-1), packed)
 
 
 @torch.inference_mode()
