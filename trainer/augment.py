@@ -192,9 +192,14 @@ def emoji(text: str, rng: random.Random) -> str:
     return " ".join(words)
 
 
-_MILD = (case, spacing, digits, truncate, typos, punctuation)
-_OTHERS = (lookalikes, zero_width, leet, urls, phones, drop_words, emoji)
-ALTERATIONS: dict[str, Alteration] = {change.__name__: change for change in (*_MILD, *_OTHERS)}
+_SHARES: dict[Alteration, int] = {
+    **dict.fromkeys((case, spacing, digits, typos, punctuation), 3),
+    **dict.fromkeys((lookalikes, zero_width, urls, phones, drop_words, emoji), 1),
+    truncate: 6,
+    leet: 2,
+}
+"""How often each is picked: mild ones often, and more of the two that cost most recall."""
+ALTERATIONS: dict[str, Alteration] = {change.__name__: change for change in _SHARES}
 ALL = tuple(ALTERATIONS)
 DISGUISES = ("lookalikes", "zero_width", "leet", "spacing", "typos", "punctuation", "case")
 """What spammers do to a message that a filter knows."""
@@ -203,12 +208,12 @@ DISGUISES = ("lookalikes", "zero_width", "leet", "spacing", "typos", "punctuatio
 def alter(text: str, rng: random.Random, amount: float, names: Sequence[str] = ALL) -> str:
     """With the probability ``amount``, a text after one to three alterations of those named.
 
-    The mild ones are three times as likely as the others.
+    Some are likelier than others.
     """
     if rng.random() >= amount:
         return text
     (count,) = rng.choices((1, 2, 3), (5, 3, 2))
-    weights = [3 if ALTERATIONS[name] in _MILD else 1 for name in names]
+    weights = [_SHARES[ALTERATIONS[name]] for name in names]
     for name in dict.fromkeys(rng.choices(names, weights, k=count)):
         text = ALTERATIONS[name](text, rng)
     return text

@@ -1,4 +1,4 @@
-"""Temperature scaling: scores that mean what they say (Guo et al., 2017)."""
+"""Scores that mean what they say: temperature, threshold, and how far off they are."""
 
 from __future__ import annotations
 
@@ -7,11 +7,26 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from filterd.errors import DataError, SettingsError
+
 Floats = NDArray[np.float64]
+Places = NDArray[np.intp]
 
 SHARPNESS = (0.05, 20.0)
 STEPS = 60
 NEAREST = 1e-7
+
+RATE = 0.002
+"""The share of ham that ``threshold_for`` may block."""
+LEAST_BLOCKED = 3
+"""Blocked ham that a rate must allow: with fewer, one message more or less decides the rate."""
+
+BINS = 15
+"""Of ``expected_calibration_error``: as many as Guo et al. (2017) take, to compare with others."""
+LEAST_IN_BIN = 20
+"""A bin's share of spam is noise below this, so that small sets have fewer bins."""
+
+_ROUNDING = 1e-9
 
 
 def margins(scores: Floats) -> Floats:
@@ -25,7 +40,8 @@ def fit_temperature(log_odds: Floats, spam: Floats) -> float:
     """The temperature, above 0, under which log-odds (B,) have the lowest loss.
 
     spam (B,): 1 for spam, 0 for ham. The loss is convex in 1/temperature, so halving an interval
-    finds the lowest point, or the interval's end where the data can be told apart perfectly.
+    finds the lowest point, or the interval's end where the data can be told apart perfectly
+    (temperature scaling; Guo et al., 2017).
     """
     low, high = SHARPNESS
     for _ in range(STEPS):
@@ -35,9 +51,73 @@ def fit_temperature(log_odds: Floats, spam: Floats) -> float:
     return 1 / math.sqrt(low * high)
 
 
+def scores(log_odds: Floats, temperature: float) -> Floats:
+    """P(spam), (B,), of log-odds (B,)."""
+    return _sigmoid(log_odds / temperature)
+
+
+def losses(log_odds: Floats, spam: Floats, temperature: float = 1.0) -> Floats:
+    """Each message's cross-entropy (B,), in nats."""
+    found: Floats = np.logaddexp(0, (1 - 2 * spam) * log_odds / temperature)
+    return found
+
+
 def loss(log_odds: Floats, spam: Floats, temperature: float = 1.0) -> float:
     """Mean cross-entropy, in nats."""
-    return float(np.mean(np.logaddexp(0, (1 - 2 * spam) * log_odds / temperature)))
+    return float(np.mean(losses(log_odds, spam, temperature)))
+
+
+def blockable(ham: int, rate: float) -> int:
+    """How many of so many ham messages may be blocked at a false-positive rate."""
+    return math.floor(ham * rate + _ROUNDING)
+
+
+def threshold_for(scores: Floats, spam: Floats, rate: float = RATE) -> float:
+    """The lowest threshold that blocks at most ``rate`` of the ham among scores (B,).
+
+    A score of the threshold is spam, so it lies above the ham that must pass: midway between the
+    highest of it and the next score above. All thresholds between the two do the same here.
+    Raises SettingsError for a rate outside 0 to 1, DataError where the ham is too little to show
+    the rate, or scores 1 so often that no threshold lets it pass.
+    """
+    if not 0 < rate < 1:
+        raise SettingsError(f"a false-positive rate of {rate:g}: give one between 0 and 1")
+    ham = np.sort(scores[spam == 0])[::-1]
+    if len(ham) * rate < LEAST_BLOCKED - _ROUNDING:
+        needed = math.ceil(LEAST_BLOCKED / rate - _ROUNDING)
+        lowest = f"no rate below {LEAST_BLOCKED / len(ham):.4g}" if len(ham) else "no rate"
+        raise DataError(
+            f"{len(ham):,} ham messages can show {lowest}: for a false-positive rate of {rate:g} "
+            f"give at least {needed:,}, or allow a higher rate"
+        )
+    passing = float(ham[min(blockable(len(ham), rate), len(ham) - 1)])
+    if passing >= 1:
+        raise DataError(
+            f"more than {rate:g} of the ham scores 1, so no threshold lets it pass: train it anew"
+        )
+    above = scores[scores > passing]
+    following = float(above.min()) if len(above) else 1.0
+    middle = (passing + following) / 2
+    return middle if middle > passing else following
+
+
+def bin_starts(ranked: Floats) -> Places:
+    """Where each bin of equal mass begins among ascending scores (N,), N > 0.
+
+    Equal mass, for scores crowd near 0 and 1: bins of equal width leave a handful in each inner
+    one, whose noise is then most of the error (Nixon et al., 2019). Equal scores share a bin, so
+    there may be fewer than BINS.
+    """
+    count = min(BINS, max(1, len(ranked) // LEAST_IN_BIN))
+    cuts = ranked[np.arange(count) * len(ranked) // count]
+    return np.unique(np.searchsorted(ranked, cuts, side="left"))
+
+
+def expected_calibration_error(scores: Floats, spam: Floats) -> float:
+    """Mean distance of a bin's mean score from its share of spam, bins weighed by their size."""
+    order = np.argsort(scores, kind="stable")
+    gaps = np.add.reduceat((scores - spam)[order], bin_starts(scores[order]))
+    return float(np.abs(gaps).sum() / len(scores))
 
 
 def _sigmoid(values: Floats) -> Floats:

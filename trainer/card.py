@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from filterd.artifact import Manifest
+from filterd.artifact import Artifact, Manifest
+from trainer.course import Trained
 from trainer.evaluation import Measures
-from trainer.training import Trained
 
 SMS_LIMITS = """\
 - The messages are SMS of about 2004 to 2012, in English, mostly from the United Kingdom and
@@ -22,13 +22,26 @@ OWN_LIMITS = """\
 """
 
 
+def notice(manifest: Manifest) -> str:
+    """Whose weights an artifact descends from, for its NOTICE; empty where it has none."""
+    origin = manifest.origin
+    if not origin:
+        return ""
+    return (
+        f"{manifest.version}: {manifest.backbone}\n\n"
+        "Its weights descend, changed by training, from:\n"
+        + "".join(f"  {name}: {value}\n" for name, value in origin.items())
+    )
+
+
 def model_card(
-    manifest: Manifest,
+    artifact: Artifact,
     trained: Trained,
     data: Mapping[str, Any],
     measures: Mapping[str, Measures],
 ) -> str:
     """The card of a calibrated artifact; ``measures`` by split, ``validation`` and ``test``."""
+    manifest = artifact.manifest
     source = data.get("source", {})
     known = "attribution" in source
     return "\n".join(
@@ -43,7 +56,7 @@ def model_card(
             "## Limits\n",
             SMS_LIMITS if known else OWN_LIMITS,
             "## How it was made\n",
-            *_making(manifest, trained),
+            *_making(artifact, trained),
             "",
         ]
     )
@@ -60,7 +73,16 @@ def _data(source: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
     if "method" in data:
         lines.append(f"- split: {data['method']}")
     rows = ", ".join(f"{name} {part['rows']}" for name, part in data["splits"].items())
-    return [*lines, f"- messages: {rows}"]
+    lines.append(f"- messages: {rows}")
+    for name, count in data.get("added", {}).items():
+        lines.append(f"- learned from too: {count:,} messages of {name}")
+    if "texts" in data:
+        lines.append(
+            f"- {data['texts']:,} more texts, of which only the teacher's score was learned"
+        )
+    if "teacher" in data:
+        lines.append(f"- its teacher: {data['teacher']}")
+    return lines
 
 
 def _table(measures: Mapping[str, Measures]) -> list[str]:
@@ -75,17 +97,28 @@ def _table(measures: Mapping[str, Measures]) -> list[str]:
             f"| {m.recall:.4f} | {m.mcc:.4f} | {m.auc:.4f} | {m.spam_found} | {m.spam_missed} "
             f"| {m.ham_kept} | {m.ham_blocked} |"
         )
-    note = "Validation chose the epoch and the temperature; test took part in no choice of either."
+    note = (
+        "Validation chose the epoch; the folds, runs that had not seen what they were asked, set "
+        "temperature and threshold (without folds validation did). Test took part in no choice."
+    )
     return [*lines, "", note]
 
 
-def _making(manifest: Manifest, trained: Trained) -> list[str]:
-    parameters = sum(tensor.numel() for tensor in trained.weights.values())
+def _making(artifact: Artifact, trained: Trained) -> list[str]:
+    manifest = artifact.manifest
+    parameters = sum(tensor.numel() for tensor in artifact.weights.values())
+    learned = sum(tensor.numel() for tensor in trained.weights.values())
+    origin = manifest.origin
+    licence = f"; licence {origin['licence']}, see `NOTICE`" if origin else ""
+    command = "distill" if "teacher" in manifest.data else "train"
     return [
-        f"- {manifest.backbone}; {parameters:,} parameters, none taken from another model",
-        f"- a byte-pair vocabulary of {manifest.model.vocab_size:,} tokens, learned from train",
+        f"- {manifest.backbone}{licence}",
+        f"- {parameters:,} parameters, {learned:,} of them trained here",
+        f"- a byte-pair vocabulary of {manifest.model.vocab_size:,} tokens",
+        f"- text is normalised as `{manifest.normalization}` before it is read",
         f"- reads {manifest.max_length} tokens; longer texts in overlapping windows",
-        f"- `trainer train --recipe {manifest.recipe['name']}`, seed {manifest.recipe['seed']}, "
+        f"- `trainer {command} --recipe {manifest.recipe['name']}`, "
+        f"seed {manifest.recipe['seed']}, "
         f"epoch {trained.best} of {len(trained.history)} kept; the recipe is in `manifest.json`",
         f"- temperature {manifest.temperature:.4f}, threshold {manifest.threshold}",
     ]

@@ -47,25 +47,33 @@ def read_messages(
     a header or in the headerless ``label<TAB>text`` form. Columns left None are guessed.
     Raises DataError with the rows that do not fit.
     """
-    wanted = (text_column, label_column)
-    ending = Path(name).suffix.lower()
-    if ending == ".parquet":
-        cells = _parquet_cells(name, data, wanted)
-    elif ending == ".csv":
-        cells = _csv_cells(name, _decode(name, data), wanted)
-    elif ending in (".jsonl", ".ndjson"):
-        cells = _jsonl_cells(name, _decode(name, data), wanted)
-    else:
-        cells = _tab_cells(name, _decode(name, data), wanted)
-    return _checked(name, cells)
+    messages = _checked(name, _cells(name, data, (text_column, label_column)))
+    found = {message.label for message in messages}
+    if len(found) < 2:
+        only = f"only {cast(str, found.pop())}" if found else "no messages"
+        raise DataError(f"{name} holds {only}: it takes spam and ham to learn the difference")
+    return messages
 
 
 def read_file(path: Path) -> list[Message]:
     """Read a file of labelled messages. Raises DataError."""
-    try:
-        return read_messages(path.name, path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    return read_messages(path.name, _read(path))
+
+
+def read_any(path: Path) -> list[Message]:
+    """Like ``read_file``, but one label is enough: to measure, or to add. Raises DataError."""
+    messages = _checked(path.name, _cells(path.name, _read(path), (None, None)))
+    if not messages:
+        raise DataError(f"{path} holds no messages")
+    return messages
+
+
+def read_texts(path: Path) -> list[str]:
+    """The texts of a file, one a line where it ends in ``.txt``, else labelled messages."""
+    if path.suffix.lower() != ".txt":
+        return [message.text for message in read_any(path)]
+    lines = (line.removesuffix("\r") for line in _decode(path.name, _read(path)).split("\n"))
+    return [line for line in lines if line.strip()]
 
 
 def to_csv(messages: Iterable[Message]) -> bytes:
@@ -117,6 +125,26 @@ def rows_named(rows: Sequence[int]) -> str:
     shown = ", ".join(str(row) for row in rows[:ROWS_NAMED])
     more = f" … ({len(rows)} in all)" if len(rows) > ROWS_NAMED else ""
     return f"{'row' if len(rows) == 1 else 'rows'} {shown}{more}"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _cells(name: str, data: bytes, wanted: Columns) -> Iterable[tuple[object, object]]:
+    """A file's labels and texts, by the form that its name's ending tells."""
+    ending = Path(name).suffix.lower()
+    if ending == ".parquet":
+        return _parquet_cells(name, data, wanted)
+    text = _decode(name, data)
+    if ending == ".csv":
+        return _csv_cells(name, text, wanted)
+    if ending in (".jsonl", ".ndjson"):
+        return _jsonl_cells(name, text, wanted)
+    return _tab_cells(name, text, wanted)
 
 
 def _decode(name: str, data: bytes) -> str:
@@ -206,7 +234,10 @@ def _column(
             if len(found) == 1:
                 return found[0]
     what = f"no column {wanted!r}" if wanted is not None else "no column known by its name"
-    raise DataError(f"{name}: {what}; give {option}, one of: {', '.join(header)}")
+    raise DataError(
+        f"{name}: {what}; name it {guesses[0]}, or give trainer prepare {option}, "
+        f"one of: {', '.join(header)}"
+    )
 
 
 def _checked(name: str, cells: Iterable[tuple[object, object]]) -> list[Message]:
@@ -229,10 +260,6 @@ def _checked(name: str, cells: Iterable[tuple[object, object]]) -> list[Message]
     ):
         if rows:
             raise DataError(f"{name}: {rows_named(rows)}: {what}")
-    found = {message.label for message in messages}
-    if len(found) < 2:
-        only = f"only {cast(str, found.pop())}" if found else "no messages"
-        raise DataError(f"{name} holds {only}: it takes spam and ham to learn the difference")
     return messages
 
 

@@ -2,60 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
-from sklearn import metrics
 from tqdm import tqdm
 
 from filterd.artifact import Artifact
 from filterd.engine import Engine
-from trainer import calibration
+from trainer import bootstrap
+from trainer.bootstrap import Interval
 from trainer.calibration import Floats
 from trainer.dataset import Message
+from trainer.measures import Measures, measure, reasons
+
+__all__ = ["Evaluation", "Interval", "Measures", "evaluate", "judge", "measure", "score", "truth"]
 
 CHUNK = 256
+SEED = 123
 
-
-@dataclass(frozen=True, slots=True)
-class Measures:
-    """How good an artifact is on a split; spam is the positive class.
-
-    loss: mean cross-entropy of the scores, in nats. The last four are counts of messages.
-    """
-
-    rows: int
-    accuracy: float
-    f1: float
-    precision: float
-    recall: float
-    mcc: float
-    auc: float
-    loss: float
-    spam_found: int
-    spam_missed: int
-    ham_kept: int
-    ham_blocked: int
-
-    def named(self, prefix: str) -> dict[str, float]:
-        """For the manifest: ``test_f1`` and so on, rounded to six decimals."""
-        return {f"{prefix}_{name}": round(value, 6) for name, value in asdict(self).items()}
+Scorer = Callable[[Sequence[Message]], Floats]
+Alteration = Callable[[str, random.Random], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Measures, with each message's score and truth, (B,), in the split's order."""
+    """Measures, with each message's score and truth, (N,), in the split's order.
+
+    intervals: by measure, those that have one · reasons: why others have none, or no value ·
+    samples: each measure of the resamples that the intervals come from.
+    """
 
     measures: Measures
     scores: Floats
     spam: Floats
+    threshold: float
+    intervals: Mapping[str, Interval]
+    reasons: Mapping[str, str]
+    samples: Mapping[str, Floats]
+
+    def as_json(self) -> dict[str, Any]:
+        """Measures, and beside them the intervals and reasons by measure."""
+        return {
+            **asdict(self.measures),
+            "threshold": self.threshold,
+            "intervals": {name: list(interval) for name, interval in self.intervals.items()},
+            "reasons": dict(self.reasons),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Robustness:
+    """How much spam is still found when its texts are altered.
+
+    changed: texts that the alteration changed at all · change: of recall, against plain ·
+    low, high: Wilson's 95% interval of recall.
+    """
+
+    alteration: str
+    spam: int
+    changed: int
+    found: int
+    recall: float
+    low: float
+    high: float
+    change: float
 
 
 def score(artifact: Artifact, messages: Sequence[Message]) -> Floats:
-    """P(spam) of each message, (B,), in fp32 on the CPU."""
+    """P(spam) of each message, (N,), in fp32 on the CPU."""
+    return score_texts(artifact, [message.text for message in messages])
+
+
+def score_texts(artifact: Artifact, texts: Sequence[str]) -> Floats:
+    """P(spam) of each text, (N,), in fp32 on the CPU."""
     engine = Engine(artifact, device="cpu", precision="fp32")
-    texts = [message.text for message in messages]
     scores: list[float] = []
     bar = tqdm(total=len(texts), desc="scoring", disable=None, leave=False, unit="message")
     with bar:
@@ -66,31 +89,63 @@ def score(artifact: Artifact, messages: Sequence[Message]) -> Floats:
 
 
 def truth(messages: Sequence[Message]) -> Floats:
-    """1 for spam and 0 for ham, (B,)."""
+    """1 for spam and 0 for ham, (N,)."""
     return np.array([float(message.label == "spam") for message in messages])
 
 
 def evaluate(artifact: Artifact, messages: Sequence[Message]) -> Evaluation:
-    """Score a split that holds both labels and measure it at the artifact's threshold."""
-    scores, spam = score(artifact, messages), truth(messages)
-    return Evaluation(measure(scores, spam, artifact.manifest.threshold), scores, spam)
+    """Score messages and measure them at the artifact's threshold; one label is enough."""
+    return judge(score(artifact, messages), truth(messages), artifact.manifest.threshold)
 
 
-def measure(scores: Floats, spam: Floats, threshold: float) -> Measures:
-    """Measure scores (B,) against the truth (B,); a score of the threshold is spam."""
-    said = (scores >= threshold).astype(float)
-    (kept, blocked), (missed, found) = metrics.confusion_matrix(spam, said, labels=[0.0, 1.0])
-    return Measures(
-        rows=len(spam),
-        accuracy=float(metrics.accuracy_score(spam, said)),
-        f1=float(metrics.f1_score(spam, said, zero_division=0.0)),
-        precision=float(metrics.precision_score(spam, said, zero_division=0.0)),
-        recall=float(metrics.recall_score(spam, said, zero_division=0.0)),
-        mcc=float(metrics.matthews_corrcoef(spam, said)),
-        auc=float(metrics.roc_auc_score(spam, scores)),
-        loss=calibration.loss(calibration.margins(scores), spam),
-        spam_found=int(found),
-        spam_missed=int(missed),
-        ham_kept=int(kept),
-        ham_blocked=int(blocked),
-    )
+def judge(scores: Floats, spam: Floats, threshold: float) -> Evaluation:
+    """Measure scores (N,) against the truth (N,), with intervals."""
+    measures = measure(scores, spam, threshold)
+    samples = bootstrap.resample(scores, spam, threshold)
+    intervals, missing = bootstrap.intervals(measures, samples, scores)
+    why = {**reasons(measures.ham, measures.spam), **missing}
+    return Evaluation(measures, scores, spam, threshold, intervals, why, samples)
+
+
+def measure_robustness(
+    scorer: Scorer,
+    messages: Sequence[Message],
+    threshold: float,
+    alterations: Mapping[str, Alteration],
+    seed: int = SEED,
+) -> list[Robustness]:
+    """Recall of the spam among messages, plain and under each alteration; [] without spam.
+
+    Each text is altered by a random generator of its own, so that rows do not depend on each
+    other, and two classifiers are given the same texts.
+    """
+    spam = [message for message in messages if message.label == "spam"]
+    if not spam:
+        return []
+    plain = _recall("plain", scorer, spam, spam, threshold)
+    rows = [plain]
+    for name, alter in alterations.items():
+        altered = [
+            replace(message, text=alter(message.text, _own_rng(seed, name, place)))
+            for place, message in enumerate(spam)
+        ]
+        row = _recall(name, scorer, spam, altered, threshold)
+        rows.append(replace(row, change=row.recall - plain.recall))
+    return rows
+
+
+def _recall(
+    name: str,
+    scorer: Scorer,
+    spam: Sequence[Message],
+    altered: Sequence[Message],
+    threshold: float,
+) -> Robustness:
+    changed = sum(old.text != new.text for old, new in zip(spam, altered, strict=True))
+    found = int((scorer(altered) >= threshold).sum())
+    low, high = bootstrap.share_interval(found, len(spam))
+    return Robustness(name, len(spam), changed, found, found / len(spam), low, high, 0.0)
+
+
+def _own_rng(seed: int, name: str, place: int) -> random.Random:
+    return random.Random(f"{seed} {name} {place}")  # noqa: S311 - reproducible, not secret

@@ -1,92 +1,213 @@
-"""``trainer train``: prepared data and a recipe become an artifact."""
+"""``trainer train`` and ``trainer distill``: prepared data and a recipe become an artifact."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from filterd.artifact import Artifact
 from filterd.errors import DataError
-from trainer import registry, report
-from trainer.calibration import fit_temperature, margins
-from trainer.card import model_card
-from trainer.dataset import Message, read_file
-from trainer.evaluation import evaluate, score, truth
-from trainer.prepare import read_card
+from trainer import backbone, baseline, calibration, encoding, registry, report
+from trainer.calibration import Floats
+from trainer.card import model_card, notice
+from trainer.course import Trained
+from trainer.dataset import Message
+from trainer.distributed import ALONE, Workers
+from trainer.encoding import Examples
+from trainer.evaluation import evaluate, judge, truth
+from trainer.fitting import Fitting
+from trainer.folds import stratified
+from trainer.material import Material, gather
 from trainer.recipe import Recipe
-from trainer.splitting import SHARES
-from trainer.training import Say, Trained, train
-from trainer.vocabulary import learn
+from trainer.training import Say
 
-Parts = dict[str, list[Message]]
+ARTIFACTS = Path("artifacts")
+WORK = ARTIFACTS / ".work"
 
 
-def make(recipe: Recipe, data: Path, output: Path | None, say: Say) -> tuple[Path, Artifact]:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an artifact goes, and what an interrupted run leaves to be gone on with.
+
+    output: the artifact's folder; ``artifacts/VERSION`` where None · work: folder for features and
+    checkpoints.
+    """
+
+    output: Path | None
+    work: Path = WORK
+
+
+def make(
+    recipe: Recipe,
+    data: Path,
+    place: Place,
+    say: Say,
+    *,
+    extra: Sequence[Path] = (),
+    unseen: Sequence[Path] = (),
+    workers: Workers = ALONE,
+) -> tuple[Path, Artifact]:
     """Train, calibrate, measure and write; returns where the artifact stands, and itself.
 
-    output: the artifact's folder; ``artifacts/<version>`` where None. Raises DataError for data
-    that is not there or bad, ArtifactError where the output exists.
+    extra: files of labelled messages to learn from too · unseen: files of those that set
+    temperature and threshold beside the folds or validation. Raises DataError for data that is
+    not there or bad, ArtifactError where the output exists.
     """
-    if output is not None:
-        registry.check_free(output)
-    parts = read_parts(data)
-    tokenizer = learn((message.text for message in parts["train"]), recipe.vocab_size)
-    say(f"vocabulary of {tokenizer.vocab_size:,} tokens, {len(parts['train']):,} messages to train")
-    trained = train(recipe, tokenizer, (parts["train"], parts["validation"]), say)
-    artifact = registry.draft(recipe, trained.config, tokenizer, trained.weights)
-    artifact = _calibrated(artifact, parts["validation"])
-    return _write(artifact, trained, parts, describe(data, parts), output)
+    if place.output is not None:
+        registry.check_free(place.output)
+    material = gather(recipe, data, extra, unseen)
+    learned = material.learned
+    say(f"{len(learned):,} messages to learn from")
+    texts = [message.text for message in learned]
+    fitting = begin(recipe, texts, place.work, workers, say)
+    pool = Pool(fitting, material)
+    trained = pool.train()
+    judged = pool.unseen(trained)
+    judged += asked(fitting, trained, material.unseen)
+    artifact = registry.draft(fitting, trained, *settle(recipe, judged))
+    if not workers.leads:
+        return place.output or ARTIFACTS / artifact.manifest.version, artifact
+    return write(artifact, trained, material, judged, place)
 
 
-def read_parts(folder: Path) -> Parts:
-    """The three splits of a prepared folder. Raises DataError saying how to make it."""
-    missing = [name for name in SHARES if not (folder / f"{name}.csv").is_file()]
-    if missing:
+def begin(recipe: Recipe, texts: Sequence[str], work: Path, workers: Workers, say: Say) -> Fitting:
+    """Find the backbone and settle how long messages are. Raises DataError for too few of them."""
+    if len(texts) < recipe.batch_size:
         raise DataError(
-            f"{folder} has no {missing[0]}.csv: make it with "
-            f"trainer prepare --source sms-spam-collection --output {folder}"
+            f"{len(texts)} messages to learn from, fewer than a batch of {recipe.batch_size}: "
+            f"bring more, or --set batch_size={max(1, len(texts) // 4)}"
         )
-    return {name: read_file(folder / f"{name}.csv") for name in SHARES}
+    start = backbone.prepare(recipe, texts, say)
+    longest = encoding.longest(texts, recipe, start.tokenizer)
+    length = recipe.max_length or min(longest, start.config.n_positions)
+    return Fitting(recipe, start, length, work, workers, say)
 
 
-def describe(folder: Path, parts: Parts) -> dict[str, Any]:
-    """What the manifest says of the data: its card in short, and a hash of the splits."""
-    card = read_card(folder)
-    splits = {
-        name: {
-            "rows": len(part),
-            "sha256": hashlib.sha256((folder / f"{name}.csv").read_bytes()).hexdigest(),
-        }
-        for name, part in parts.items()
-    }
-    kept: dict[str, Any] = {key: card[key] for key in ("source", "method", "seed") if key in card}
-    whole = hashlib.sha256(json.dumps(splits, sort_keys=True).encode()).hexdigest()
-    return {**kept, "splits": splits, "sha256": whole}
+def train(fitting: Fitting, examples: Examples, validation: Sequence[Message]) -> Trained:
+    """One run on all examples; validation chooses the epoch."""
+    checked = fitting.reader(labelled(validation), plain=True)
+    return fitting.fit("run", fitting.reader(examples), checked)
 
 
-def _calibrated(artifact: Artifact, validation: list[Message]) -> Artifact:
-    log_odds = margins(score(artifact, validation))
-    temperature = round(fit_temperature(log_odds, truth(validation)), 4)
-    artifact = registry.changed(artifact, temperature=temperature)
-    return registry.changed(artifact, version=registry.content_version(artifact))
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Messages and their log-odds, (B,), each from a run that has not seen it."""
+
+    messages: Sequence[Message]
+    log_odds: Floats
+
+    def __add__(self, other: Unseen) -> Unseen:
+        """Both, one after the other."""
+        log_odds = np.concatenate((self.log_odds, other.log_odds))
+        return Unseen([*self.messages, *other.messages], log_odds)
 
 
-def _write(
+def asked(fitting: Fitting, trained: Trained, messages: Sequence[Message]) -> Unseen:
+    """What a run says of messages that it has not seen, of none too."""
+    if not messages:
+        return Unseen([], np.empty(0))
+    return Unseen(
+        messages, fitting.log_odds(trained, fitting.reader(labelled(messages), plain=True))
+    )
+
+
+class Pool:
+    """The messages of a training in one reader, so that frozen blocks see each of them once.
+
+    First the prepared ones, training's and validation's, then what is added.
+    """
+
+    def __init__(self, fitting: Fitting, material: Material) -> None:
+        self.fitting = fitting
+        recipe, folds = fitting.recipe, fitting.recipe.folds
+        self.prepared = [*material.base, *material.parts["validation"]]
+        messages = [*self.prepared, *material.more]
+        weights = [recipe.base_weight] * len(self.prepared) + [1.0] * len(material.more)
+        base, rest = len(material.base), len(messages) - len(material.base)
+        groups = [0] * base + [1] * rest
+        if folds:
+            numbers = stratified(self.prepared, folds, recipe.seed)
+            groups = [2 * n + group for n, group in zip(numbers, groups, strict=False)]
+        groups[len(self.prepared) :] = [-1] * len(material.more)
+        examples = labelled(messages, weights)
+        self.reader = fitting.reader(examples, groups=groups)
+        self.plain = fitting.reader(examples, plain=True)
+        self.base = range(base)
+        self.validation = range(base, len(self.prepared))
+        self.more = range(len(self.prepared), len(messages))
+
+    def train(self) -> Trained:
+        """One run; validation chooses the epoch."""
+        learned = self.reader.pick([*self.base, *self.more])
+        return self.fitting.fit("run", learned, self.plain.pick(self.validation))
+
+    def unseen(self, trained: Trained) -> Unseen:
+        """What runs say of prepared messages that they have not seen.
+
+        Of all of them where there are folds, else of validation's by the run given. What is added
+        is learned in every fold: the threshold is for messages such as the prepared ones.
+        """
+        folds = self.fitting.recipe.folds
+        if folds:
+            log_odds = self.fitting.out_of_fold(
+                self.prepared,
+                self.plain,
+                lambda inside, _: self.reader.pick([*inside, *self.more]),
+                folds,
+            )
+            return Unseen(self.prepared, log_odds)
+        log_odds = self.fitting.log_odds(trained, self.plain.pick(self.validation))
+        return Unseen([self.prepared[place] for place in self.validation], log_odds)
+
+
+def settle(recipe: Recipe, unseen: Unseen) -> tuple[float, float]:
+    """Temperature and threshold from what runs say of messages that they have not seen."""
+    log_odds, spam = unseen.log_odds, truth(unseen.messages)
+    temperature = round(calibration.fit_temperature(log_odds, spam), 4)
+    if recipe.threshold is not None:
+        return temperature, recipe.threshold
+    scores = calibration.scores(log_odds, temperature)
+    return temperature, calibration.threshold_for(scores, spam, recipe.false_positive_rate)
+
+
+def labelled(messages: Sequence[Message], weights: Sequence[float] | None = None) -> Examples:
+    """Messages as examples whose targets are their labels."""
+    texts = [message.text for message in messages]
+    return encoding.of(texts, truth(messages).tolist(), weights)
+
+
+def write(
     artifact: Artifact,
     trained: Trained,
-    parts: Parts,
-    data: Mapping[str, Any],
-    output: Path | None,
+    material: Material,
+    unseen: Unseen,
+    place: Place,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Path, Artifact]:
+    """Measure, and write with card and report; returns where the artifact stands, and itself.
+
+    unseen: begins with the prepared messages where there are folds · more: what the manifest is to
+    say of the data beside what the material says.
+    """
+    parts, data = material.parts, {**material.describe(), **more}
     found = {name: evaluate(artifact, parts[name]) for name in ("validation", "test")}
+    if artifact.manifest.recipe["folds"]:
+        count = len(material.base) + len(parts["validation"])
+        scores = calibration.scores(unseen.log_odds[:count], artifact.manifest.temperature)
+        found["folds"] = judge(scores, truth(unseen.messages[:count]), artifact.manifest.threshold)
     measures = {name: evaluation.measures for name, evaluation in found.items()}
     numbers = {key: v for name, m in measures.items() for key, v in m.named(name).items()}
-    artifact = registry.changed(artifact, data=dict(data), metrics=numbers)
-    pages = {f"report/{name}": page for name, page in report.files(trained, found).items()}
-    pages["README.md"] = model_card(artifact.manifest, trained, data, measures).encode()
-    target = output or Path("artifacts") / artifact.manifest.version
+    artifact = registry.changed(artifact, data=data, metrics=numbers)
+    rival = baseline.fit(parts["train"]).judge(parts["test"])
+    pages = {f"report/{name}": page for name, page in report.files(trained, found, rival).items()}
+    pages["README.md"] = model_card(artifact, trained, data, measures).encode()
+    if credit := notice(artifact.manifest):
+        pages["NOTICE"] = credit.encode()
+    target = place.output or ARTIFACTS / artifact.manifest.version
     registry.write(artifact, pages, target)
     return target, artifact

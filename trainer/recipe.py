@@ -5,63 +5,153 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from filterd.errors import SettingsError
+from filterd.errors import ArtifactError, SettingsError
+from filterd.normalizer import Normalization
+
+if TYPE_CHECKING:
+    from filterd.artifact import Manifest
 
 RECIPES = Path(__file__).parent / "recipes"
+RANDOM = "random"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Portion = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+Trainable = Literal["head", "all"] | Count
 
 
 class Recipe(BaseModel):
-    """How to train a classifier from random weights."""
+    """How to train a classifier. Sizes of 0 mean what their description says."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")
     seed: int = Field(default=123, ge=0)
 
-    vocab_size: int = Field(description="byte-pair ranks and the end-of-text token", ge=257)
-    n_layer: Count
-    n_head: Count
-    n_embd: Count
-    n_positions: int = Field(ge=2)
+    backbone: str = Field(
+        default=RANDOM, description="random, or a pretrained model's name, folder or file"
+    )
+    embedding: str = Field(
+        default="", description="a pretrained model whose token embedding is brought to n_embd"
+    )
+    family: Literal["gpt2", "llama"] = Field(default="gpt2", description="of a random backbone")
+    vocab_size: Size = Field(
+        default=0, description="tokens at most, the end-of-text token among them; 0: all there are"
+    )
+    n_layer: Size = Field(default=0, description="blocks; of a pretrained one the first, 0: all")
+    n_head: Size = 0
+    n_kv_head: Size = 0
+    n_embd: Size = 0
+    n_inner: Size = 0
+    max_length: int = Field(
+        default=256, ge=0, description="tokens read at once; 0: the longest training message's"
+    )
 
-    epochs: Count
-    batch_size: Count = 32
-    learning_rate: Positive = Field(description="the highest, after warm-up")
-    warmup: Portion = Field(default=0.1, description="share of all steps")
-    weight_decay: float = Field(default=0.1, ge=0)
-    gradient_clip: Positive = Field(default=1.0, description="largest norm of the gradient")
-    dropout: Portion = 0.1
-    label_smoothing: Portion = 0.0
+    normalization: Normalization = "none"
+    pooling: Literal["last", "padded-last"] = "last"
+    trainable: Trainable = Field(
+        default="all", description="head, all, or how many of the last blocks"
+    )
+
+    zero_head: bool = Field(
+        default=False, description="a pretrained one's head starts at zero, not as torch draws it"
+    )
+
+    undersample: bool = Field(default=False, description="as many ham as spam, unless prepared so")
+    corpus: bool = Field(default=False, description="learn from the project's own messages too")
+    base_weight: Positive = Field(
+        default=1.0, description="of the prepared messages, where what is added weighs 1"
+    )
     balance: Share = Field(
         default=0.0, description="class weights by frequency ** -balance: 0 none, 1 full"
     )
-    average: Portion = Field(
-        default=0.0, description="decay of the moving average of the weights, 0 is off"
-    )
-    language_weight: float = Field(
-        default=0.0, ge=0, description="of the next-token loss beside the label's, 0 is off"
-    )
-    other_digits: Share = Field(default=0.0, description="share of messages given other digits")
-    other_case: Share = Field(default=0.0, description="share of messages given another case")
-    drop_words: Portion = Field(default=0.0, description="share of words left out")
+    alteration: Share = Field(default=0.0, description="share of messages altered in a view")
+    joining: Portion = Field(default=0.0, description="share of messages followed by another")
     cut_words: Portion = Field(
         default=0.0, description="share of characters before which the text is cut for encoding"
     )
-    threshold: Share = 0.5
+    views: Count = Field(
+        default=1,
+        description="forms of each message for frozen blocks, one an epoch: plain, then altered",
+    )
+
+    epochs: Count
+    batch_size: Count = 32
+    order: Literal["length", "shuffled"] = Field(
+        default="length", description="batches of near lengths, or the article's: drops the rest"
+    )
+    learning_rate: Positive = Field(description="the highest, after warm-up")
+    embedding_rate: Share = Field(
+        default=1.0, description="share of the learning rate for the token embedding, 0: frozen"
+    )
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: Portion = Field(default=0.1, description="share of all steps, for cosine")
+    beta2: Portion = Field(default=0.98, description="AdamW's decay of squared gradients")
+    weight_decay: float = Field(default=0.1, ge=0)
+    decay_all: bool = Field(default=False, description="decay biases and norms too")
+    gradient_clip: float = Field(
+        default=1.0, ge=0, description="largest norm of the gradient, 0: off"
+    )
+    dropout: Portion = 0.0
+    label_smoothing: Portion = 0.0
+    average: Portion = Field(
+        default=0.0, description="decay of the moving average of the weights, 0: off"
+    )
+    teacher_weight: Share = Field(
+        default=0.7, description="of the teacher's score beside a known label, in distilling"
+    )
+    keep: Literal["best", "last"] = Field(
+        default="best", description="the epoch of the lowest validation loss, or the last"
+    )
+    evaluate_every: Size = Field(default=0, description="steps between looks at the losses, 0: off")
+    evaluate_batches: Count = 5
+
+    folds: Size = Field(
+        default=5, description="folds whose scores set temperature and threshold, 0: validation's"
+    )
+    false_positive_rate: float = Field(
+        default=0.002,
+        gt=0,
+        lt=1,
+        description="share of ham that may be blocked",
+    )
+    threshold: Share | None = Field(default=None, description="instead of the rate's")
 
     @model_validator(mode="after")
-    def _fits(self) -> Recipe:
-        if self.n_embd % self.n_head:
+    def _shape_fits(self) -> Recipe:
+        sizes = ("n_layer", "n_head", "n_embd", "max_length")
+        missing = [name for name in sizes if not getattr(self, name)]
+        if self.backbone == RANDOM and missing:
+            raise ValueError(f"a random backbone needs {', '.join(missing)}")
+        if self.backbone == RANDOM and not (self.vocab_size or self.embedding):
+            raise ValueError("a random backbone needs vocab_size, or an embedding to start from")
+        if self.backbone != RANDOM and self.embedding:
+            raise ValueError("a pretrained backbone has its own embedding: leave embedding empty")
+        if isinstance(self.trainable, int) and 0 < self.n_layer < self.trainable:
+            raise ValueError(f"trainable {self.trainable} is more than n_layer {self.n_layer}")
+        if self.n_head and self.n_embd % self.n_head:
             raise ValueError(f"n_embd {self.n_embd} does not divide by n_head {self.n_head}")
+        return self
+
+    @model_validator(mode="after")
+    def _method_fits(self) -> Recipe:
+        changed = self.alteration or self.joining or self.cut_words
+        if self.trainable != "all" and changed and self.views < 2:
+            raise ValueError("frozen blocks see no altered message with views = 1: give 2 or more")
+        if self.folds == 1:
+            raise ValueError("folds must be 0, or 2 or more")
+        if self.pooling == "last" and not self.max_length:
+            raise ValueError("max_length = 0 is for padded-last")
+        if self.max_length == 1:
+            raise ValueError("max_length must leave room for a token beside the end of text")
+        if self.pooling == "padded-last" and self.joining:
+            raise ValueError("padded-last has no joining: set it to 0")
         return self
 
 
@@ -85,13 +175,28 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     return _validate(path.name, {"name": path.stem, **values, **_parse(overrides)})
 
 
-def _parse(overrides: Sequence[str]) -> dict[str, str]:
-    parsed = {}
+def of_artifact(manifest: Manifest) -> Recipe:
+    """The recipe that made an artifact. Raises ArtifactError for one of another version."""
+    try:
+        return Recipe.model_validate(manifest.recipe)
+    except ValidationError as error:
+        raise ArtifactError(
+            f"{manifest.version} was made by another version of the trainer, whose recipe this one "
+            "cannot repeat: train it anew"
+        ) from error
+
+
+def _parse(overrides: Sequence[str]) -> dict[str, str | int | None]:
+    parsed: dict[str, str | int | None] = {}
     for override in overrides:
         name, equals, value = override.partition("=")
         if not equals:
             raise SettingsError(f"--set {override}: write it as name=value")
-        parsed[name.strip()] = value.strip()
+        field, plain = name.strip(), value.strip()
+        if field == "threshold" and plain == "none":
+            parsed[field] = None
+        else:
+            parsed[field] = int(plain) if plain.isdecimal() else plain
     return parsed
 
 
@@ -100,7 +205,7 @@ def _validate(where: str, values: Mapping[str, Any]) -> Recipe:
         return Recipe.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "recipe"
+        field = str(first["loc"][0]) if first["loc"] else "recipe"
         if first["type"] == "extra_forbidden":
             known = ", ".join(Recipe.model_fields)
             raise SettingsError(f"{where}: no field {field!r}; there are {known}") from error

@@ -14,34 +14,55 @@ from typing import Any
 
 import torch
 from safetensors.torch import save as save_safetensors
-from torch import Tensor
 
 from filterd.artifact import MANIFEST, VOCABULARY, WEIGHTS, Artifact, Manifest, sha256
 from filterd.errors import ArtifactError
-from filterd.model import ModelConfig
-from filterd.tokenizer import Tokenizer
-from trainer.recipe import Recipe
+from trainer.backbone import Start
+from trainer.course import Trained
+from trainer.fitting import Fitting
 
-LIBRARIES = ("filterd", "numpy", "safetensors", "tiktoken", "tokenizers", "torch")
+LIBRARIES = (
+    "confusable-homoglyphs",
+    "filterd",
+    "numpy",
+    "safetensors",
+    "tiktoken",
+    "tokenizers",
+    "torch",
+)
 
 
-def draft(
-    recipe: Recipe, config: ModelConfig, tokenizer: Tokenizer, weights: Mapping[str, Tensor]
-) -> Artifact:
-    """An artifact in memory, in the half precision it is stored in, not yet calibrated."""
+def draft(fitting: Fitting, trained: Trained, temperature: float, threshold: float) -> Artifact:
+    """An artifact in memory, in the half precision it is stored in, with its version."""
+    recipe, start = fitting.recipe, fitting.start
+    weights = start.served(fitting.model(trained))
     halves = {name: tensor.to(torch.float16).contiguous() for name, tensor in weights.items()}
     manifest = Manifest(
         version="draft",
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        backbone=f"gpt2, {config.n_layer} blocks of width {config.n_embd}, from random weights",
-        model=config,
-        max_length=config.n_positions,
-        threshold=recipe.threshold,
+        backbone=describe(start),
+        model=start.config,
+        pattern=start.tokenizer.pattern,
+        normalization=recipe.normalization,
+        pooling=recipe.pooling,
+        max_length=fitting.length,
+        threshold=threshold,
+        temperature=temperature,
         files={},
         recipe=recipe.model_dump(),
+        origin=start.origin,
         libraries={name: version(name) for name in LIBRARIES},
     )
-    return Artifact(Path("draft"), manifest, tokenizer, halves)
+    artifact = Artifact(Path("draft"), manifest, start.tokenizer, halves)
+    return changed(artifact, version=content_version(artifact))
+
+
+def describe(start: Start) -> str:
+    """A backbone in a line: ``llama, 30 blocks of width 576, SmolLM2-135M-Instruct``."""
+    shape = f"{start.config.family}, {start.config.n_layer} blocks of width {start.config.n_embd}"
+    if not start.origin:
+        return f"{shape}, from random weights"
+    return f"{shape}, {'' if start.weights else 'token embedding of '}{start.origin['name']}"
 
 
 def changed(artifact: Artifact, **fields: Any) -> Artifact:
@@ -61,7 +82,10 @@ def contents(artifact: Artifact) -> dict[str, bytes]:
 def content_version(artifact: Artifact) -> str:
     """``<recipe>-<12 hex digits>`` of all that decides a verdict: equal content, equal version."""
     manifest = artifact.manifest
-    settings = f"{manifest.threshold!r} {manifest.temperature!r} {manifest.max_length}"
+    settings = (
+        f"{manifest.threshold!r} {manifest.temperature!r} {manifest.max_length} "
+        f"{manifest.pooling} {manifest.normalization} {manifest.pattern}"
+    )
     digest = hashlib.sha256(settings.encode())
     for name, data in sorted(contents(artifact).items()):
         digest.update(f"\n{name} {sha256(data)}".encode())

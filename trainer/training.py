@@ -1,84 +1,53 @@
-"""Training: set up, fit, validate; the epoch with the lowest calibrated validation loss is kept."""
+"""Training: set up, fit, validate. The same loop for a model from random weights and for the last
+blocks of a pretrained one, whose other blocks were computed beforehand (``trainer/features.py``).
+"""
 
 from __future__ import annotations
 
+import hashlib
 import math
-import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - the name that all of torch's users know
 from tqdm import tqdm
 
-from filterd.model import ModelConfig, Packed, SpamModel, pack
-from filterd.tokenizer import Tokenizer, windows
+from filterd.errors import SettingsError
+from filterd.packing import Packed
 from trainer import calibration
-from trainer.augment import augment
-from trainer.dataset import Message
-from trainer.loader import batches
+from trainer.backbone import Start, first_trainable, trainable_parameters
+from trainer.checkpoint import Checkpoint
+from trainer.course import Course, Epoch, Look, Trained
+from trainer.distributed import ALONE, Workers
+from trainer.encoding import View
+from trainer.loader import Batches
+from trainer.losses import class_weights, cross_entropy, log_odds_of
+from trainer.optimising import follow, optimizer, set_rate, share_of_rate
+from trainer.readers import Reader
 from trainer.recipe import Recipe
 
 Say = Callable[[str], None]
 
-FLOOR = 0.01
-"""What the learning rate ends at, as a share of its highest."""
-VALIDATION_BATCH = 64
 
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """How an epoch went. Losses in nats a message; train's as it was learning, under dropout."""
-
-    number: int
-    examples: int
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """The kept weights, by parameter name, and every epoch's course."""
-
-    config: ModelConfig
-    weights: dict[str, Tensor]
-    history: tuple[Epoch, ...]
-    best: int
-
-
-def train(
+def fit(
     recipe: Recipe,
-    tokenizer: Tokenizer,
-    parts: tuple[Sequence[Message], Sequence[Message]],
+    start: Start,
+    readers: tuple[Reader, Reader | None],
     say: Say,
+    *,
+    workers: Workers = ALONE,
+    checkpoint: Checkpoint | None = None,
 ) -> Trained:
-    """Train from random weights on the first part, choose the epoch by the second.
+    """Train on the first reader's examples, choose the epoch by the second's, where there is one.
 
-    The same recipe, data, library versions and number of threads give the same weights.
+    The same recipe, start, examples, library versions and number of threads give the same weights,
+    also after an interruption.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        return _Run(recipe, tokenizer, parts).fit(say)
-
-
-def learning_rate(step: int, steps: int, warmup: float) -> float:
-    """Share of the highest rate at a step from 0: up in a line, down along a cosine to FLOOR."""
-    rising = warmup * steps
-    if step < rising:
-        return (step + 1) / (rising + 1)
-    progress = (step - rising) / max(1.0, steps - rising)
-    return FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * progress)) / 2
-
-
-def class_weights(spam: Tensor, balance: float) -> Tensor:
-    """Weights of ham and spam, (2,), mean 1 over the messages; spam (B,) holds 0 and 1."""
-    counts = torch.bincount(spam, minlength=2).float()
-    raw = counts**-balance
-    return raw * counts.sum() / (raw * counts).sum()
+        return _Run(recipe, start, readers, workers, checkpoint).fit(say)
 
 
 class _Run:
@@ -87,154 +56,245 @@ class _Run:
     def __init__(
         self,
         recipe: Recipe,
-        tokenizer: Tokenizer,
-        parts: tuple[Sequence[Message], Sequence[Message]],
+        start: Start,
+        readers: tuple[Reader, Reader | None],
+        workers: Workers,
+        checkpoint: Checkpoint | None,
     ) -> None:
-        self.recipe, self.tokenizer = recipe, tokenizer
-        self.config = ModelConfig(
-            tokenizer.vocab_size, recipe.n_positions, recipe.n_layer, recipe.n_head, recipe.n_embd
-        )
-        self.rng = random.Random(recipe.seed)  # noqa: S311 - reproducible, not secret
-        self.model = SpamModel(self.config, recipe.dropout)
-        self.model.initialise(torch.Generator().manual_seed(recipe.seed))
-        self.average = SpamModel(self.config).eval().requires_grad_(False)
-        self.average.load_state_dict(self.model.state_dict())
-        self.optimizer = _optimizer(self.model, recipe)
-        self.texts = [message.text for message in parts[0]]
-        self.spam = _targets(parts[0])
-        self.weights = class_weights(self.spam, recipe.balance)
-        self.validation = [self._encode([message.text]) for message in parts[1]]
-        self.validation_spam = _targets(parts[1])
-        self.steps_an_epoch = math.ceil(len(self.texts) / recipe.batch_size)
-        self.step = 0
+        self.recipe, self.workers, self.checkpoint = recipe, workers, checkpoint
+        self.training, self.validation = readers
+        self.model = start.build(recipe)
+        self.first = first_trainable(recipe, start.config)
+        self.trainable = trainable_parameters(self.model, recipe)
+        self.average = {name: weight.detach().clone() for name, weight in self.trainable.items()}
+        self.optimizer = optimizer(self.trainable, recipe)
+        view = self.training.view(0)
+        self.count = len(view.ids)
+        self.weights = class_weights(view.targets, recipe.balance, view.weights)
+        self.batches = Batches(recipe, self.count)
+        self.course = Course()
+        self.kept = self._average()
 
     def fit(self, say: Say) -> Trained:
-        """All epochs; returns the best by calibrated validation loss."""
-        history: list[Epoch] = []
-        lowest, best, kept = math.inf, 0, self._weights()
-        for number in range(1, self.recipe.epochs + 1):
-            train_loss, train_accuracy = self._epoch(number)
+        """All epochs that are left; keeps the best by calibrated validation loss, or the last."""
+        self._resume(say)
+        course, recipe = self.course, self.recipe
+        while course.epoch < recipe.epochs:
+            train_loss, train_accuracy = self._epoch(course.epoch, say)
             loss, calibrated, accuracy = self._validate()
-            examples = number * len(self.texts)
-            history.append(Epoch(number, examples, train_loss, train_accuracy, loss, accuracy))
-            say(_line(history[-1], self.recipe.epochs))
-            if calibrated < lowest:
-                lowest, best, kept = calibrated, number, self._weights()
-        say(f"kept epoch {best}: the lowest calibrated validation loss, {lowest:.4f}")
-        return Trained(self.config, kept, tuple(history), best)
+            course.epoch += 1
+            seen = course.epoch * self.batches.examples
+            epoch = Epoch(course.epoch, seen, train_loss, train_accuracy, loss, accuracy)
+            course.history.append(epoch)
+            say(_line(epoch, recipe.epochs))
+            chosen = recipe.keep == "last" or self.validation is None
+            if chosen or calibrated < course.lowest:
+                course.lowest, course.best, self.kept = calibrated, course.epoch, self._average()
+            self._save()
+        return Trained(
+            self.kept,
+            tuple(course.history),
+            course.best,
+            tuple(course.looks),
+            tuple(course.step_losses),
+        )
 
-    def _epoch(self, number: int) -> tuple[float, float]:
+    def _epoch(self, epoch: int, say: Say) -> tuple[float, float]:
         """One pass over the training split; its mean loss and accuracy."""
-        self.model.train()
-        encoded = [self._encode(augment(text, self.recipe, self.rng)) for text in self.texts]
-        order = batches([len(ids) for ids in encoded], self.recipe.batch_size, self.rng)
-        total, correct = 0.0, 0
+        if self.recipe.order == "length":
+            self._seed(epoch)
+        view = self.training.view(epoch)
+        # Agreed on, for dropout brings the processes' generators apart, and some orders draw there.
+        order = self.workers.agree(list(self.batches.of(epoch, [len(span) for span in view.ids])))
+        sums = np.zeros(3)  # loss, right, messages
         bar = tqdm(
-            order, f"epoch {number}", self.steps_an_epoch, leave=False, disable=None, unit="batch"
+            order,
+            f"epoch {epoch + 1}",
+            self.batches.steps,
+            leave=False,
+            disable=None if self.workers.leads else True,
+            unit="batch",
         )
         for batch in bar:
-            loss, right = self._learn([encoded[index] for index in batch], self.spam[batch])
-            total += loss * len(batch)
-            correct += right
+            loss, right = self._learn(epoch, view, batch)
+            if not math.isfinite(loss):
+                raise SettingsError(
+                    f"the loss is {loss} in step {self.course.step}: lower learning_rate"
+                )
+            sums += (loss * len(batch), right, len(batch))
+            self.course.step_losses.append(loss)
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-        return total / len(encoded), correct / len(encoded)
+            every = self.recipe.evaluate_every
+            if every and (self.course.step - 1) % every == 0:
+                self._look(say)
+        if self.recipe.evaluate_every:
+            self._look(say)
+        return float(sums[0] / sums[2]), float(sums[1] / sums[2])
 
-    def _learn(self, messages: list[list[int]], spam: Tensor) -> tuple[float, int]:
-        """One step; its plain loss and how many messages were right."""
-        packed = pack(messages)
-        target = spam[packed.order]  # (B,)
-        logits, language = self._forward(packed)  # (B, 2), ()
-        smoothing = self.recipe.label_smoothing
-        loss = F.cross_entropy(logits, target, self.weights, label_smoothing=smoothing)
-        loss = loss + self.recipe.language_weight * language
+    def _seed(self, epoch: int) -> None:
+        """Make dropout a function of seed, epoch and process, so that a run can be resumed."""
+        known = f"{self.recipe.seed} {epoch} {self.workers.rank}"
+        torch.manual_seed(int.from_bytes(hashlib.sha256(known.encode()).digest()[:8]) >> 1)
+
+    def _learn(self, epoch: int, view: View, batch: Sequence[int]) -> tuple[float, float]:
+        """One step of all processes; the batch's plain loss and how many messages were right."""
+        self.model.train()
+        weight = self._weights(view, batch).sum()
+        sums = torch.zeros(2)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
-        share = learning_rate(
-            self.step, self.steps_an_epoch * self.recipe.epochs, self.recipe.warmup
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * share
+        mine = self.workers.share(batch)
+        if mine:
+            loss, sums = self._loss(epoch, view, mine, weight)
+            loss.backward()  # type: ignore[no-untyped-call]
+        self._exchange(sums)
+        parameters = list(self.trainable.values())
+        if self.recipe.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(parameters, self.recipe.gradient_clip)
+        steps = self.batches.steps * self.recipe.epochs
+        set_rate(self.optimizer, share_of_rate(self.course.step, steps, self.recipe))
         self.optimizer.step()
-        self._follow()
-        plain = F.cross_entropy(logits.detach(), target)
-        return plain.item(), int((logits.argmax(-1) == target).sum())
+        self.course.step += 1
+        follow(self.average.values(), parameters, self.recipe.average, self.course.step)
+        loss_sum, right = sums.tolist()
+        return loss_sum / len(batch), right
 
-    def _forward(self, batch: Packed) -> tuple[Tensor, Tensor]:
-        """Logits (B, 2), and the mean loss of guessing each next token, in nats.
+    def _loss(
+        self, epoch: int, view: View, mine: Sequence[int], weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """This process's part of the loss; its plain loss's sum and right messages, (2,)."""
+        hidden, packed = self.training.batch(self.model, epoch, mine)
+        logits = self._forward(hidden, packed)  # (B, 2)
+        target = view.targets[list(mine)][packed.order].to(logits.device)  # (B,)
+        smoothing = self.recipe.label_smoothing
+        each = cross_entropy(logits, target * (1 - smoothing) + smoothing / 2)  # (B,)
+        weights = self._weights(view, mine)[packed.order].to(each)  # (B,)
+        loss = (each * weights).sum() / weight
+        with torch.no_grad():
+            right = ((logits[:, 1] >= logits[:, 0]) == (target >= 0.5)).sum()
+            plain = cross_entropy(logits, target).sum()
+        return loss, torch.stack((plain, right.to(plain))).cpu()
 
-        The second as Radford et al. (2018) add it to fine-tuning: it teaches the backbone the
-        language of messages, of which labels say little.
-        """
-        model = self.model
-        if not self.recipe.language_weight:
-            return model(batch), torch.zeros(())
-        hidden = model.drop(model.wte(batch.tokens) + model.wpe(batch.positions))  # (N, C)
-        for block in model.h:
-            hidden = block(hidden, batch)
-        hidden = model.ln_f(hidden)
-        inside = torch.ones(len(batch.tokens), dtype=torch.bool)
-        inside[batch.last] = False  # (N,): tokens that have a next one in their own message
-        guesses = F.linear(hidden[inside], model.wte.weight)  # (N - B, vocabulary)
-        following = batch.tokens.roll(-1)[inside]
-        return model.head(hidden[batch.last]), F.cross_entropy(guesses, following)
+    def _weights(self, view: View, indices: Sequence[int]) -> Tensor:
+        """Weights of some messages in the loss, (B,): their own by that of their class."""
+        targets, own = view.targets[list(indices)], view.weights[list(indices)]
+        ham, spam = self.weights.unbind()
+        return own * (ham * (1 - targets) + spam * targets)
 
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the average towards the weights; at first fast, so that it forgets the start."""
-        self.step += 1
-        decay = min(self.recipe.average, self.step / (self.step + 10))
-        pairs = zip(self.average.parameters(), self.model.parameters(), strict=True)
-        for mean, weight in pairs:
-            mean.lerp_(weight, 1 - decay)
+    def _exchange(self, sums: Tensor) -> None:
+        """Add gradients and sums over all processes."""
+        if self.workers.size == 1:
+            return
+        for parameter in self.trainable.values():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        grads = [p.grad for p in self.trainable.values() if p.grad is not None]
+        self.workers.add(grads)
+        self.workers.add([sums])
+
+    def _forward(self, hidden: Tensor, batch: Packed) -> Tensor:
+        """Logits (B, 2) from what the first trainable block reads."""
+        last = self.model.config.n_layer
+        return self.model.classify(self.model.through(hidden, batch, self.first, last))
 
     def _validate(self) -> tuple[float, float, float]:
-        """Loss, calibrated loss and accuracy on the validation split."""
-        log_odds = log_odds_of(self.average, self.validation)
-        spam = self.validation_spam.numpy().astype(np.float64)
+        """Loss, calibrated loss and accuracy on the validation split; NaN where there is none."""
+        if self.validation is None:
+            return math.nan, math.nan, math.nan
+        with self._averaged():
+            log_odds = log_odds_of(self.model, self.first, self.validation)
+        spam = self.validation.view(0).targets.numpy().astype(np.float64)
         temperature = calibration.fit_temperature(log_odds, spam)
-        accuracy = float(np.mean((log_odds >= 0) == (spam == 1)))
+        accuracy = float(np.mean((log_odds >= 0) == (spam >= 0.5)))
         plain = calibration.loss(log_odds, spam)
         return plain, calibration.loss(log_odds, spam, temperature), accuracy
 
-    def _encode(self, pieces: Sequence[str]) -> list[int]:
-        """A message's first window, almost always all of it; no token spans two pieces."""
-        tokenizer = self.tokenizer
-        ids = [token for piece in pieces for token in tokenizer.encode(piece)]
-        return windows(ids, self.recipe.n_positions, tokenizer.end_of_text)[0]
+    def _look(self, say: Say) -> None:
+        """The article's evaluation: mean loss and accuracy of a few batches of both splits."""
+        most, found = self.recipe.evaluate_batches, []
+        with self._averaged():
+            for reader, shuffled in ((self.training, True), (self.validation, False)):
+                if reader is None:
+                    found += [math.nan, math.nan]
+                    continue
+                looks = self.batches.first(most, reader.view(0).ids, shuffled=shuffled)
+                found += self._measured(reader, looks)
+        step, size = self.course.step, self.recipe.batch_size
+        look = Look(step, step * size, found[0], found[2], found[1], found[3])
+        self.course.looks.append(look)
+        say(
+            f"step {step} · train loss {look.train_loss:.3f} accuracy {look.train_accuracy:.2%} · "
+            f"validation loss {look.validation_loss:.3f} accuracy {look.validation_accuracy:.2%}"
+        )
 
-    def _weights(self) -> dict[str, Tensor]:
-        return {name: tensor.clone() for name, tensor in self.average.state_dict().items()}
+    @torch.no_grad()
+    def _measured(self, reader: Reader, looks: Sequence[Sequence[int]]) -> list[float]:
+        """Mean of the batches' mean losses, and accuracy."""
+        losses, right = [], 0
+        for batch in looks:
+            hidden, packed = reader.batch(self.model, 0, batch)
+            logits = self._forward(hidden, packed)
+            target = reader.view(0).targets[list(batch)][packed.order].to(logits.device)
+            losses.append(cross_entropy(logits, target).mean().item())
+            right += int(((logits[:, 1] >= logits[:, 0]) == (target >= 0.5)).sum())
+        return [float(np.mean(losses)), right / sum(map(len, looks))]
 
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The model with the average of its weights, ready to score."""
+        own = {name: weight.data for name, weight in self.trainable.items()}
+        self.model.eval()
+        try:
+            for name, weight in self.trainable.items():
+                weight.data = self.average[name]
+            yield
+        finally:
+            for name, weight in self.trainable.items():
+                weight.data = own[name]
 
-@torch.inference_mode()
-def log_odds_of(model: SpamModel, messages: Sequence[list[int]]) -> calibration.Floats:
-    """Spam's logit above ham's for each message, (B,), in order."""
-    found = np.empty(len(messages))
-    for start in range(0, len(messages), VALIDATION_BATCH):
-        packed = pack(messages[start : start + VALIDATION_BATCH])
-        logits = model(packed)  # (B, 2)
-        found[start + packed.order.numpy()] = (logits[:, 1] - logits[:, 0]).numpy()
-    return found
+    def _average(self) -> dict[str, Tensor]:
+        return {name: weight.detach().cpu().clone() for name, weight in self.average.items()}
 
+    def _save(self) -> None:
+        """Keep all that the rest of the run depends on."""
+        if self.checkpoint is None or not self.workers.leads:
+            return
+        self.checkpoint.save(
+            {
+                "course": self.course.as_plain(),
+                "weights": {name: weight.detach() for name, weight in self.trainable.items()},
+                "average": self.average,
+                "kept": self.kept,
+                "optimizer": self.optimizer.state_dict(),
+                "random": torch.get_rng_state(),
+            }
+        )
 
-def _targets(messages: Sequence[Message]) -> Tensor:
-    return torch.tensor([int(message.label == "spam") for message in messages])
-
-
-def _optimizer(model: SpamModel, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW that decays matrices, and neither biases nor norms."""
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
+    def _resume(self, say: Say) -> None:
+        """Go on where an interrupted run of the same recipe and data ended."""
+        found = self.checkpoint.load() if self.checkpoint and self.workers.leads else None
+        state = self.workers.agree(found)
+        if state is None:
+            return
+        self.course = Course.from_plain(state["course"])
+        with torch.no_grad():
+            for name, weight in self.trainable.items():
+                weight.copy_(state["weights"][name])
+                self.average[name].copy_(state["average"][name])
+        self.kept = state["kept"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"])
+        if self.course.epoch < self.recipe.epochs:
+            say(f"going on after epoch {self.course.epoch}, where an earlier run was interrupted")
 
 
 def _line(epoch: Epoch, epochs: int) -> str:
-    return (
+    line = (
         f"epoch {epoch.number}/{epochs} · {epoch.examples:,} examples · "
-        f"train loss {epoch.train_loss:.4f} accuracy {epoch.train_accuracy:.2%} · "
-        f"validation loss {epoch.validation_loss:.4f} accuracy {epoch.validation_accuracy:.2%}"
+        f"train loss {epoch.train_loss:.4f} accuracy {epoch.train_accuracy:.2%}"
+    )
+    if math.isnan(epoch.validation_loss):
+        return line
+    return (
+        f"{line} · validation loss {epoch.validation_loss:.4f} "
+        f"accuracy {epoch.validation_accuracy:.2%}"
     )

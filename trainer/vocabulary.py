@@ -9,6 +9,7 @@ from tokenizers import Regex, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from filterd.tokenizer import Tokenizer
+from trainer.pretrained.vocabularies import BYTE_OF
 
 WORDS = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+$|\s+(?!\S)|\s"
 """filterd.tokenizer.GPT2_PATTERN without possessive quantifiers, which this library lacks."""
@@ -28,7 +29,7 @@ def learn(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     )
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - 1,
-        initial_alphabet=sorted(_BYTE_OF),
+        initial_alphabet=sorted(BYTE_OF),
         show_progress=False,
         special_tokens=[],
     )
@@ -44,15 +45,4 @@ def _ranks(merges: Iterable[tuple[str, str]]) -> dict[bytes, int]:
 
 
 def _bytes(token: str) -> bytes:
-    return bytes(_BYTE_OF[character] for character in token)
-
-
-def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's printable character for each byte, turned round (Radford et al., 2019)."""
-    shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    hidden = [byte for byte in range(256) if byte not in shown]
-    alphabet = {chr(byte): byte for byte in shown}
-    return alphabet | {chr(256 + index): byte for index, byte in enumerate(hidden)}
-
-
-_BYTE_OF = _byte_alphabet()
+    return bytes(BYTE_OF[character] for character in token)

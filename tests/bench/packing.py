@@ -105,7 +105,7 @@ def measure(name: str, budget: int, device: torch.device, repeats: int) -> list[
     spam_model = SpamModel(MODELS[name])
     spam_model.initialise(torch.Generator().manual_seed(0))
     spam_model.eval().to(device, torch.bfloat16 if device.type == "cuda" else torch.float32)
-    attention: Attention = spam_model.h[0].attn
+    attention: GPT2Attention = spam_model.h[0].attn
     width, dtype = MODELS[name].n_embd, attention.c_attn.weight.dtype
     some = batches(budget, count=max(2, 4096 // budget))
     spent: dict[float, list[tuple[float, float]]] = {bound: [] for bound in BOUNDS}

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from trainer.dataset import Message
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "sms_spam_collection"
 HAM = ("see you at lunch", "are you home yet", "call me when you land", "mum says hello")
 SPAM = ("win a free prize now", "claim your cash award", "urgent! call 0900 to win", "free tones")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """Matrices this small are multiplied faster by one thread than by several."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For artifacts that nobody looks at: their report takes longer than their training."""
+    monkeypatch.setattr("trainer.report.files", lambda *_: {})
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filterd.errors import DataError
-from trainer.dataset import Message, read_messages, to_csv
+from trainer.dataset import Message, read_any, read_file, read_messages, read_texts, to_csv
 
 ROWS = [("ham", "see, you"), ("spam", 'win "now"'), ("ham", "two\nlines"), ("spam", "NA")]
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
@@ -75,11 +76,24 @@ def test_the_headerless_form_knows_no_quotes() -> None:
         ("a.tsv", b"ham\tx\nham\ty\n", "only ham"),
         ("a.tsv", b"ham\tx\nspam\ty\tz\n", "row 2: not label<TAB>text"),
         ("a.tsv", b"ham\tx\nspam\t\xff\n", "not UTF-8 in line 2"),
+        (
+            "a.csv",
+            "label,text\nham,caf\u00e9\nspam,x\n".encode() + b"ham,caf\xe9\n",
+            "in line 4: save it",
+        ),
+        ("a.csv", "label,text\nham,x\n".encode("utf-16"), "not UTF-8 in line 1: save it as UTF-8"),
+        ("a.jsonl", '{"label":"ham","text":"\u00e9"}\n'.encode("latin-1"), "not UTF-8 in line 1"),
         ("a.tsv", b"", "is empty"),
         ("a.csv", b"", "is empty"),
         ("a.csv", b"label,text\n", "holds no messages"),
-        ("a.csv", b"a,b\nham,x\n", "give --text-column, one of: a, b"),
-        ("a.csv", b"label,Text,text \nham,x,y\n", "give --text-column"),
+        (
+            "a.csv",
+            b"a,b\nham,x\n",
+            "name it text, or give trainer prepare --text-column, one of: a, b",
+        ),
+        ("a.csv", b"text,kind\nx,ham\n", "name it label, or give trainer prepare --label-column"),
+        ("a.tsv", b"text\tlabel\nx\tham\ny\tgood\n", "row 2: the label is neither spam nor ham"),
+        ("a.csv", b"label,Text,text \nham,x,y\n", "give trainer prepare --text-column"),
         ("a.csv", b"label,text\nham\n", "row 1: not the header's 2 columns"),
         ("a.csv", b'label,text\nham,"x\n', "not well-formed CSV"),
         ("a.jsonl", b'{"label": "ham", "text": "x"}\n{"label"\n', "row 2 is not JSON"),
@@ -100,3 +114,40 @@ def test_many_bad_rows_are_counted() -> None:
     data = "label,text\n" + "what,x\n" * 41
     with pytest.raises(DataError, match=r"rows 1, 2, .*, 8 … \(41 in all\)"):
         read_messages("a.csv", data.encode())
+
+
+def test_a_named_column_that_is_not_there() -> None:
+    with pytest.raises(DataError, match="no column 'body'; name it text, or give trainer prepare"):
+        read_messages("a.csv", b"label,text\nham,x\nspam,y\n", "body")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    marked = "label,text\nham,x\nspam,y\n".encode("utf-8-sig")
+    assert pairs(read_messages("a.csv", marked)) == [("ham", "x"), ("spam", "y")]
+    assert pairs(read_messages("a.tsv", "ham\tx\nspam\ty\n".encode("utf-8-sig"))) == [
+        ("ham", "x"),
+        ("spam", "y"),
+    ]
+    (tmp_path / "a.csv").write_bytes(marked)
+    assert read_file(tmp_path / "a.csv") == read_messages("a.csv", marked)
+
+
+def test_one_label_is_enough_to_add(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("label,text\nham,x\nham,y\n")
+    assert [message.row for message in read_any(tmp_path / "a.csv")] == [1, 2]
+    with pytest.raises(DataError, match=r"a\.csv holds only ham"):
+        read_file(tmp_path / "a.csv")
+    for content, says in (("label,text\n", "holds no messages"), ("label,text\nx,y\n", "row 1: ")):
+        (tmp_path / "a.csv").write_text(content)
+        with pytest.raises(DataError, match=says):
+            read_any(tmp_path / "a.csv")
+    for read in (read_any, read_file, read_texts):
+        with pytest.raises(DataError, match=r"absent\.csv cannot be read"):
+            read(tmp_path / "absent.csv")
+
+
+def test_texts_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("\ufeffone, two\r\n\n \nthree\u2028four".encode())
+    assert read_texts(tmp_path / "a.txt") == ["one, two", "three\u2028four"]
+    (tmp_path / "a.csv").write_text("label,text\nham,x\n")
+    assert read_texts(tmp_path / "a.csv") == ["x"]

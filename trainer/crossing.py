@@ -1,0 +1,97 @@
+"""``trainer evaluate --folds``: an artifact's recipe cross-validated on prepared data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from filterd import artifact as artifacts
+from filterd.errors import SettingsError
+from trainer import baseline, calibration, distillation, make
+from trainer.calibration import Floats
+from trainer.dataset import Message
+from trainer.distillation import Sources
+from trainer.distributed import ALONE
+from trainer.evaluation import Evaluation, judge, truth
+from trainer.fitting import Fitting, split
+from trainer.folds import stratified
+from trainer.material import gather
+from trainer.recipe import of_artifact
+from trainer.training import Say
+
+
+@dataclass(frozen=True, slots=True)
+class Crossed:
+    """Measures over all folds pooled: of the recipe, and of the baseline in the same folds."""
+
+    model: str
+    folds: int
+    evaluation: Evaluation
+    baseline: Evaluation
+
+
+def cross_validate(
+    artifact: Path,
+    sources: Sources,
+    folds: int,
+    work: Path,
+    say: Say,
+    teacher: Path | None = None,
+) -> Crossed:
+    """Train an artifact's recipe anew in folds of all three splits of a prepared folder.
+
+    What the recipe and the user add is learned in every fold and measured in none. Scores are
+    judged at the artifact's own temperature and threshold. teacher: of a distilled artifact, so
+    that each fold has a teacher that did not see what is measured either.
+    """
+    loaded = artifacts.load(artifact)
+    manifest = loaded.manifest
+    recipe = of_artifact(manifest)
+    if recipe.undersample:
+        raise SettingsError(f"{manifest.version} is of some of the messages: it has no folds")
+    if ("teacher" in manifest.data) != (teacher is not None):
+        raise SettingsError(
+            f"{manifest.version} was {'distilled: give' if teacher is None else 'trained without'} "
+            "--teacher"
+        )
+    material = gather(recipe, sources.data, sources.extra)
+    pool = [message for part in material.parts.values() for message in part]
+    more = material.more
+    texts = distillation.unlabelled(sources.texts, [*pool, *more])
+    everything = [*(message.text for message in [*pool, *more]), *texts]
+    fitting = make.begin(recipe, everything, work, ALONE, say)
+    if teacher is None:
+        log_odds = _crossed(fitting, pool, more, folds)
+    else:
+        master = artifacts.load(teacher)
+        log_odds = distillation.crossed(fitting, master, pool, (more, texts), folds)
+    scores = calibration.scores(log_odds, manifest.temperature)
+    found = judge(scores, truth(pool), manifest.threshold)
+    return Crossed(manifest.version, folds, found, _baseline(pool, folds, recipe.seed))
+
+
+def _crossed(
+    fitting: Fitting, pool: Sequence[Message], more: Sequence[Message], folds: int
+) -> Floats:
+    weights = [fitting.recipe.base_weight] * len(pool) + [1.0] * len(more)
+    examples = make.labelled([*pool, *more], weights)
+    groups = [*stratified(pool, folds, fitting.recipe.seed), *[folds] * len(more)]
+    reader = fitting.reader(examples, groups=groups)
+    plain = fitting.reader(examples, plain=True)
+    always = range(len(pool), len(pool) + len(more))
+    return fitting.out_of_fold(
+        pool, plain, lambda inside, _: reader.pick([*inside, *always]), folds
+    )
+
+
+def _baseline(pool: Sequence[Message], folds: int, seed: int) -> Evaluation:
+    scores = np.empty(len(pool))
+    threshold = 0.5
+    for inside, outside in split(pool, folds, seed):
+        rival = baseline.fit([pool[index] for index in inside])
+        scores[outside] = rival.score([pool[index] for index in outside])
+        threshold = rival.threshold
+    return judge(scores, truth(pool), threshold)

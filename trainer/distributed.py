@@ -1,0 +1,94 @@
+"""Data-parallel training: every process learns from its share of each batch.
+
+``torchrun --nproc-per-node=N -m trainer train …`` starts the processes; alone there is one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """This process among those that train together.
+
+    rank, size: among all · local_rank, local_size: among those of this machine, who share a disk.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process speaks and writes for all."""
+        return self.rank == 0
+
+    @property
+    def mark(self) -> str:
+        """A name that the processes of one run on one machine share, and no other run has."""
+        return str(os.getpid() if self.size == 1 else os.getppid())
+
+    def share(self, batch: Sequence[int]) -> list[int]:
+        """This process's part of a batch; all parts together are the batch."""
+        return list(batch[self.rank :: self.size])
+
+    def add(self, tensors: Iterable[Tensor]) -> None:
+        """Replace each tensor by its sum over all processes, in one exchange."""
+        if self.size == 1:
+            return
+        parts = list(tensors)
+        flat = torch.cat([part.reshape(-1) for part in parts])
+        dist.all_reduce(flat)
+        for part, summed in zip(
+            parts, torch.split(flat, [part.numel() for part in parts]), strict=True
+        ):
+            part.copy_(summed.view_as(part))
+
+    def agree(self, value: Value) -> Value:
+        """The first process's value, in every process."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box)
+        return box[0]
+
+    def wait(self) -> None:
+        """Return when every process has come here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+ALONE = Workers()
+"""One process that does everything."""
+
+
+@contextmanager
+def join() -> Iterator[Workers]:
+    """Take part in the run that torchrun started, or be alone."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield Workers()
+        return
+    # Tensors are exchanged where they are: gradients of a model on the CPU also beside a GPU.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield Workers(
+            dist.get_rank(),
+            size,
+            int(os.environ["LOCAL_RANK"]),
+            int(os.environ["LOCAL_WORLD_SIZE"]),
+        )
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,123 @@
+"""What frozen blocks give, computed once a message and kept in a memory-mapped file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from filterd.model import SpamModel
+from filterd.packing import Packed, pack
+from trainer.distributed import Workers
+
+BUDGET_TOKENS = 4096
+"""Of one forward pass: enough that matrices are large, few enough to stay in caches' reach."""
+
+
+class Features:
+    """Hidden states behind ``stop`` frozen blocks, fp32, of B messages, one after another.
+
+    Behind all blocks there is one row a message, else one a token.
+    """
+
+    def __init__(self, rows: np.memmap | np.ndarray, starts: Sequence[int]) -> None:
+        self._rows, self._starts = rows, starts
+
+    def packed(self, packed: Packed, indices: Sequence[int]) -> Tensor:
+        """The rows of a packed batch, whose messages are these ``indices``: (N, C) or (B, C)."""
+        spans = [indices[place] for place in packed.order.tolist()]
+        parts = [self._rows[self._starts[index] : self._starts[index + 1]] for index in spans]
+        return torch.from_numpy(np.concatenate(parts))
+
+
+def compute(
+    model: SpamModel,
+    stop: int,
+    ids: Sequence[list[int]],
+    path: Path,
+    workers: Workers,
+    title: str = "frozen blocks",
+) -> Features:
+    """Run the first ``stop`` blocks over every message, unless ``path`` holds the outcome.
+
+    The processes of one machine share the work and the file. Its name must stand for the weights
+    and the messages: what is in it is believed.
+    """
+    per_message = [1 if stop == model.config.n_layer else len(span) for span in ids]
+    starts = [0, *accumulate(per_message)]
+    shape = (starts[-1], model.config.n_embd)
+    missing = torch.tensor([float(not path.exists())])
+    workers.add([missing])  # another machine's disk may lack what this one's holds
+    if missing.item():
+        _fill(model, stop, ids, (path, shape, starts), workers, title)
+    return Features(np.memmap(path, dtype=np.float32, mode="r", shape=shape), starts)
+
+
+def _fill(
+    model: SpamModel,
+    stop: int,
+    ids: Sequence[list[int]],
+    target: tuple[Path, tuple[int, int], Sequence[int]],
+    workers: Workers,
+    title: str,
+) -> None:
+    """Write aside, each process its batches; the first renames when all are done."""
+    path, shape, starts = target
+    aside = path.with_suffix(f".{workers.mark}.part")
+    if workers.local_rank == 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.memmap(aside, dtype=np.float32, mode="w+", shape=shape).flush()
+    workers.wait()
+    rows = np.memmap(aside, dtype=np.float32, mode="r+", shape=shape)
+    mine = list(_batches(ids))[workers.local_rank :: workers.local_size]
+    total = sum(len(ids[index]) for batch in mine for index in batch)
+    with tqdm(total=total, desc=title, unit="token", unit_scale=True, disable=None) as bar:
+        for batch in mine:
+            _write(rows, starts, batch, run(model, stop, [ids[index] for index in batch]))
+            bar.update(sum(len(ids[index]) for index in batch))
+    rows.flush()
+    workers.wait()
+    if workers.local_rank == 0:
+        aside.replace(path)
+    workers.wait()
+
+
+@torch.inference_mode()
+def run(model: SpamModel, stop: int, ids: Sequence[list[int]]) -> list[Tensor]:
+    """Hidden states of each message, in the given order, behind the first ``stop`` blocks."""
+    device = model.head.weight.device
+    packed = pack(ids)
+    on_device = packed.to(device)
+    hidden = model.through(model.embed(on_device), on_device, 0, stop).float().cpu()
+    order = packed.order.tolist()
+    counts = [1 if stop == model.config.n_layer else len(ids[place]) for place in order]
+    parts: list[Tensor] = [hidden] * len(ids)
+    for place, part in zip(order, torch.split(hidden, counts), strict=True):
+        parts[place] = part
+    return parts
+
+
+def _write(
+    rows: np.memmap, starts: Sequence[int], batch: Sequence[int], parts: Sequence[Tensor]
+) -> None:
+    for index, part in zip(batch, parts, strict=True):
+        rows[starts[index] : starts[index + 1]] = part.numpy()
+
+
+def _batches(ids: Sequence[list[int]]) -> Iterator[list[int]]:
+    """All messages, near lengths together, in batches of about BUDGET_TOKENS."""
+    batch: list[int] = []
+    total = 0
+    for index in sorted(range(len(ids)), key=lambda index: len(ids[index])):
+        if total + len(ids[index]) > BUDGET_TOKENS and batch:
+            yield batch
+            batch, total = [], 0
+        batch.append(index)
+        total += len(ids[index])
+    if batch:
+        yield batch

