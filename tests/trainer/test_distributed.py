@@ -49,6 +49,14 @@ def artifact(folder: Path) -> artifacts.Artifact:
     return artifacts.load(path)
 
 
+def felt(name: str, weight: torch.Tensor) -> torch.Tensor:
+    """A weight without the bias of keys: it moves no attention, so Adam drives it by rounding."""
+    if not name.endswith("c_attn.bias"):
+        return weight
+    query, _, values = weight.chunk(3)
+    return torch.cat((query, values))
+
+
 def check_same(one: Path, other: Path) -> None:
     """Losses of all steps, and the weights as artifacts keep them, in half precision."""
     first, second = artifact(one), artifact(other)
@@ -60,10 +68,11 @@ def check_same(one: Path, other: Path) -> None:
     for paths in zip(*checkpoints, strict=True):
         states = [torch.load(path, weights_only=True) for path in paths]
         losses = [state["course"]["step_losses"] for state in states]
-        assert len(losses[0]) >= 14
+        assert len(losses[0]) >= 12
         assert losses[0] == pytest.approx(losses[1], abs=1e-5)
         for name, weight in states[0]["average"].items():
-            assert torch.allclose(weight, states[1]["average"][name], atol=1e-5), name
+            other = states[1]["average"][name]
+            assert torch.allclose(felt(name, weight), felt(name, other), atol=1e-5), name
 
 
 @pytest.mark.timeout(600)

@@ -90,7 +90,7 @@ def test_another_training_split_than_the_artifacts_is_told(
     same = artifact.Artifact(loaded.path, manifest, loaded.tokenizer, loaded.weights)
     monkeypatch.setattr(artifact, "load", lambda _: same)
     assert run(prepared).notes == []
-    data["extra"] = ["more.csv", "chat.tsv"]
+    data["added"] = {"more.csv": 2, "none.csv": 0, "chat.tsv": 1}
     assert ["more.csv, chat.tsv" in note for note in run(prepared).notes] == [True]
 
 

@@ -143,12 +143,13 @@ def test_what_a_kill_left_is_not_believed(
         stored(begun(recipe, small, tmp_path / "own"), small)
     monkeypatch.undo()
     (aside,) = store(tmp_path / "own")
-    assert aside == name.replace(".f32", ".part")
+    assert aside.endswith(".part")
     (tmp_path / "own" / aside).write_bytes(left)
+    (tmp_path / "own" / name.replace(".f32", ".part")).write_bytes(left)  # another process's
 
     fitting = begun(recipe, small, tmp_path / "own")
     found = stored(fitting, small)
-    assert list(store(tmp_path / "own")) == [name]
+    assert name in store(tmp_path / "own")
     built = fitting.start.build(recipe)
     assert torch.equal(found.batch(built, 0, TURN)[0], wanted.batch(built, 0, TURN)[0])
 
