@@ -60,7 +60,8 @@ def cross_validate(
     material = gather(recipe, sources.data, sources.extra)
     pool = [message for part in material.parts.values() for message in part]
     more = material.more
-    texts = distillation.unlabelled(sources.texts, [*pool, *more])
+    found = distillation.unlabelled(sources.texts, [*pool, *more])
+    texts = [text for part in found.values() for text in part]
     everything = [*(message.text for message in [*pool, *more]), *texts]
     fitting = make.begin(recipe, everything, work, ALONE, say)
     if teacher is None:
@@ -69,8 +70,8 @@ def cross_validate(
         master = artifacts.load(teacher)
         log_odds = distillation.crossed(fitting, master, pool, (more, texts), folds)
     scores = calibration.scores(log_odds, manifest.temperature)
-    found = judge(scores, truth(pool), manifest.threshold)
-    return Crossed(manifest.version, folds, found, _baseline(pool, folds, recipe.seed))
+    judged = judge(scores, truth(pool), manifest.threshold)
+    return Crossed(manifest.version, folds, judged, _baseline(pool, folds, recipe.seed))
 
 
 def _crossed(

@@ -65,7 +65,8 @@ def distill(
     material = gather(recipe, sources.data, sources.extra, sources.unseen)
     parts, labelled = material.parts, material.learned
     held_out = [*parts["validation"], *parts["test"], *material.unseen]
-    texts = unlabelled(sources.texts, [*labelled, *held_out])
+    counts = unlabelled(sources.texts, [*labelled, *held_out])
+    texts = [text for found in counts.values() for text in found]
     say(f"{len(labelled):,} labelled messages, {len(texts):,} more texts")
     loaded = artifacts.load(teacher)
     everything = [*(message.text for message in labelled), *texts]
@@ -79,7 +80,8 @@ def distill(
     artifact = registry.draft(fitting, trained, *make.settle(recipe, unseen))
     if not workers.leads:
         return place.output or make.ARTIFACTS / artifact.manifest.version, artifact
-    more = {"teacher": loaded.manifest.version, "texts": len(texts)}
+    heard = {name: len(found) for name, found in counts.items()}
+    more = {"teacher": loaded.manifest.version, "texts": heard}
     return make.write(artifact, trained, material, unseen, place, more)
 
 
@@ -162,15 +164,15 @@ def _teachers_fitting(teacher: Artifact, pool: Sequence[Message], student: Fitti
     return make.begin(recipe, texts, student.folder, student.workers, student.say)
 
 
-def unlabelled(files: Iterable[Path], known: Sequence[Message]) -> list[str]:
-    """The distinct texts of files, without those that are known already."""
+def unlabelled(files: Iterable[Path], known: Sequence[Message]) -> dict[str, list[str]]:
+    """The distinct texts of files by the files' names, without those that are known already."""
     seen = {fold(message.text) for message in known}
-    texts = []
+    texts: dict[str, list[str]] = {}
     for path in files:
         for text in read_texts(path):
             if fold(text) not in seen:
                 seen.add(fold(text))
-                texts.append(text)
+                texts.setdefault(path.name, []).append(text)
     if files and not texts:
         raise DataError("the files of texts hold nothing that is not in the data already")
     return texts

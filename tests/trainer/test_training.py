@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +153,10 @@ def test_steps_are_those_of_the_whole_model(
     method: str,
     trainable: str | int,
     family: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Also where frozen blocks were computed beforehand."""
+    """Also where frozen blocks were computed beforehand, and batches are in no order of length."""
+    monkeypatch.setattr(Batches, "of", mixed)
     recipe = tiny(trainable=trainable, epochs=2, keep="last", **METHODS[method], **family)
     learned = small[30:110]
     fitting = begun(recipe, learned, tmp_path)
@@ -162,6 +166,13 @@ def test_steps_are_those_of_the_whole_model(
     assert run.step_losses == pytest.approx(losses, abs=2e-5)
     for name, weight in run.weights.items():
         assert torch.allclose(weight, weights[name], atol=2e-4), name
+
+
+def mixed(batches: Batches, epoch: int, lengths: list[int]) -> Iterator[list[int]]:
+    """Packing sorts each of these anew."""
+    order = random.Random(epoch).sample(range(len(lengths)), len(lengths))
+    for start in range(0, len(order), 8):
+        yield order[start : start + 8]
 
 
 def soft(messages: list[Message]) -> encoding.Examples:
