@@ -12,7 +12,7 @@ from typing import Any
 
 from filterd.errors import DataError
 from trainer import corpus
-from trainer.dataset import Message, read_any, read_file
+from trainer.dataset import Label, Message, read_any, read_file, rows_named
 from trainer.prepare import ARTICLE_METHOD, read_card
 from trainer.recipe import Recipe
 from trainer.splitting import SHARES, fold
@@ -88,11 +88,11 @@ def gather(
     learned = list(parts["train"])
     if recipe.undersample and read_card(folder).get("method") != ARTICLE_METHOD:
         learned = _undersampled(learned, recipe.seed)
-    sources = [(path.name, read_any(path)) for path in extra]
+    sources = [(path.name, _agreeing(path)) for path in extra]
     if recipe.corpus:
         sources.insert(0, (corpus.NAME, corpus.messages()))
     known = {fold(message.text) for part in parts.values() for message in part}
-    kept = [m for path in unseen for m in read_any(path) if fold(m.text) not in known]
+    kept = [m for path in unseen for m in _agreeing(path) if fold(m.text) not in known]
     known.update(fold(message.text) for message in kept)
     added: dict[str, int] = {}
     for name, messages in sources:
@@ -112,6 +112,20 @@ def read_parts(folder: Path) -> Parts:
             f"trainer prepare --source sms-spam-collection --output {folder}"
         )
     return {name: read_file(folder / f"{name}.csv") for name in SHARES}
+
+
+def _agreeing(path: Path) -> list[Message]:
+    """A file's messages. Raises DataError where it gives one text both labels."""
+    messages = read_any(path)
+    labels: dict[str, Label] = {}
+    rows: list[int] = []
+    for message in messages:
+        text = fold(message.text)
+        if labels.setdefault(text, message.label) != message.label:
+            rows.append(message.row)
+    if rows:
+        raise DataError(f"{path.name}: {rows_named(rows)}: an earlier row has the other label")
+    return messages
 
 
 def _undersampled(messages: Sequence[Message], seed: int) -> list[Message]:

@@ -143,3 +143,13 @@ def test_what_is_to_be_unseen_is_not_learned(tmp_path: Path, small: list[Message
     assert not kept & {message.text for message in material.learned}
     assert material.added == {"extra.csv": 15}
     assert material.describe()["unseen"] == 15
+
+
+def test_a_file_that_contradicts_itself(tmp_path: Path, small: list[Message]) -> None:
+    folder = prepared(tmp_path / "data", small)
+    extra = tmp_path / "extra.csv"
+    twice = [Message("the same text", "ham", 1), Message("other", "spam", 2)]
+    extra.write_bytes(to_csv([*twice, Message("The  same text", "spam", 3)]))
+    for files in ([extra], []), ([], [extra]):
+        with pytest.raises(DataError, match=r"extra\.csv: row 3: an earlier row has the other"):
+            gather(tiny(), folder, *files)
