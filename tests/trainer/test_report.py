@@ -14,6 +14,7 @@ import pytest
 
 from trainer import report
 from trainer.bootstrap import Interval
+from trainer.course import Look
 from trainer.dataset import Label, Message
 from trainer.evaluation import Evaluation, judge, measure_robustness, truth
 from trainer.findings import Findings, shown_in_full, verdict, worst
@@ -42,6 +43,7 @@ class Epoch:
 class Trained:
     history: tuple[Epoch, ...]
     best: int = 2
+    looks: tuple[Look, ...] = ()
 
 
 TRAINED: Any = Trained((Epoch(1, 700, 0.6), Epoch(2, 1400), Epoch(3, 2100, 0.1)))
@@ -126,6 +128,17 @@ def test_an_artifacts_report() -> None:
     assert course["kept_epoch"] == 2
     assert course["test"]["f1"] == evaluations["test"].measures.f1
     assert set(course["baseline"]["intervals"]) == set(course["test"]["intervals"])
+
+
+def test_looks_between_steps_are_what_is_plotted() -> None:
+    looks = [Look(step, step * 8, 1 / step, 2 / step, 0.5, 0.5) for step in (1, 51, 101)]
+    evaluations = {"test": evaluation(1, messages())}
+    seen = report.files(replace(TRAINED, looks=tuple(looks)), evaluations)
+    blind = report.files(TRAINED, evaluations)
+    course = json.loads(seen["evaluation.json"])
+    assert [look["step"] for look in course["looks"]] == [1, 51, 101]
+    assert seen["loss.png"] != blind["loss.png"]
+    assert seen["roc.png"] == blind["roc.png"]
 
 
 def test_the_page_loads_nothing_and_shows_no_text(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def files(
     course: dict[str, Any] = {
         "epochs": [asdict(epoch) for epoch in trained.history],
         "kept_epoch": trained.best,
+        "looks": [asdict(look) for look in trained.looks],
         **{name: found.as_json() for name, found in evaluations.items()},
     }
     if baseline is not None:

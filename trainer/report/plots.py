@@ -89,15 +89,25 @@ def _courses(course: Mapping[str, Any]) -> dict[str, Plot]:
     if not epochs or not all(needed | {"number", "examples"} <= set(epoch) for epoch in epochs):
         return {}
     kept = course.get("kept_epoch")
+    points = _looks(course, epochs) or epochs
     return {
         what: Plot(
             f"{what.capitalize()} while training",
             "Where validation turns away from training, it learns by heart. The grey line is the "
             "epoch that was kept.",
-            partial(_course, epochs, kept, what),
+            partial(_course, points, kept, what),
         )
         for what in ("loss", "accuracy")
     }
+
+
+def _looks(
+    course: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """What was looked at between steps, as points of the same form as epochs."""
+    an_epoch = epochs[-1]["examples"] / max(epochs[-1]["number"], 1)
+    looks = course.get("looks") or []
+    return [{**look, "number": look["examples"] / max(an_epoch, 1)} for look in looks]
 
 
 def _course(
