@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ from tests.artifacts import tiny_artifact
 from tests.servers import KINDS, RedisServer, binary
 
 AVAILABLE = [kind for kind in KINDS if binary(kind) is not None]
+
+# Run in the background, a shell has it ignored, and the commands that tests start inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", params=AVAILABLE)

@@ -81,8 +81,8 @@ def test_texts_learned_by_heart_are_told(prepared: Path, small: list[Message]) -
 def test_another_training_split_than_the_artifacts_is_told(
     prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (note,) = run(prepared).notes
-    assert note.startswith("the artifact was not trained on the train.csv")
+    notes = run(prepared).notes
+    assert any(note.startswith("the artifact was not trained on the train.csv") for note in notes)
     loaded = artifact.load()
     checksum = hashlib.sha256((prepared / "train.csv").read_bytes()).hexdigest()
     data: dict[str, object] = {"splits": {"train": {"sha256": checksum}}}
