@@ -5,34 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import NoReturn
 
 import click
 
 from filterd import __version__
+from filterd.commands import messages, serving
 from filterd.errors import FilterdError
-from filterd.options import ALL, Command, debug_option
-
-if TYPE_CHECKING:
-    from filterd.settings import Settings
+from filterd.options import debug_option
 
 INTERRUPTED, TERMINATED = 130, 143
-STREAMS = ("redis_url", "input_stream", "output_stream")
-MODEL = ("artifact", "device", "precision", "threshold")
-FILE = click.Path(path_type=Path, dir_okay=False)
-EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
-
-
-class Group(click.Group):
-    """A group whose commands take settings."""
-
-    command_class = Command
 
 
 @click.group(
-    cls=Group,
     params=[debug_option()],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Every setting is an environment variable too: 'filterd run --help' lists them. "
@@ -43,207 +28,14 @@ def cli() -> None:
     """Filter message streams: spam or ham, by a GPT-2 classifier behind Redis streams."""
 
 
-@cli.command(fields=ALL, short_help="Serve until SIGTERM or Ctrl-C.")
-def run(settings: Settings) -> None:
-    """Serve: read messages, publish verdicts, until SIGTERM or Ctrl-C.
-
-    \b
-    filterd run
-    filterd run --redis-url redis://redis.internal:6379/0
-    filterd run --redis-url embedded:./filterd-data
-    """
-    from filterd.service import run_daemon
-
-    run_daemon(settings)
-
-
-@cli.command(fields=("artifact", "device"), short_help="Show it all at work, on a sample.")
-@click.option(
-    "--rate",
-    type=click.FloatRange(0.1, 10000),
-    default=5.0,
-    show_default=True,
-    help="Messages a second.",
-)
-@click.option("--count", type=click.IntRange(1), help="End after this many messages.")
-@click.option(
-    "--dir",
-    "directory",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Keep the data and the log here.  [default: a folder removed at the end]",
-)
-@click.option(
-    "--port",
-    type=click.IntRange(1, 65535),
-    default=9108,
-    show_default=True,
-    help="Port of the metrics; another one is taken where it is in use.",
-)
-def demo(
-    settings: Settings, rate: float, count: int | None, directory: Path | None, port: int
-) -> None:
-    """Show it all at work: a server, the daemon, and a sample of messages flowing through.
-
-    \b
-    filterd demo
-    filterd demo --rate 50 --count 1000
-    """
-    from filterd.demo import Plan, run_demo
-
-    artifact = None if settings.artifact is None else settings.artifact.resolve()
-    run_demo(Plan(rate, count, directory, port, artifact, settings.device))
-
-
-@cli.command(fields=MODEL, short_help="Label messages on the spot.")
-@click.argument("texts", nargs=-1, metavar="[TEXT]...")
-@click.option("--json", "as_objects", is_flag=True, help="One JSON object a line.")
-@click.option("--input", "source", type=EXISTING, help="A csv, tsv, jsonl or parquet file.")
-@click.option("--output", type=FILE, help="Write the rows of --input here, with their verdicts.")
-@click.option("--column", default="text", show_default=True, help="Column that holds the text.")
-def classify(
-    settings: Settings,
-    texts: tuple[str, ...],
-    as_objects: bool,
-    source: Path | None,
-    output: Path | None,
-    column: str,
-) -> None:
-    """Label messages: arguments, or one a line on standard input, or the rows of a file.
-
-    Prints label, score and text, separated by tabs, one message a line.
-
-    \b
-    filterd classify "You have won a \\$1000 prize, call now"
-    filterd classify --json < messages.txt
-    filterd classify --input inbox.csv --output labelled.parquet
-    """
-    _only_one_source(texts, source)
-    if output is not None and source is None:
-        raise click.UsageError("--output needs --input")
-    from filterd import classify as work
-    from filterd.classifier import Classifier
-    from filterd.tables import format_of
-
-    for path in filter(None, (source, output)):
-        format_of(path)
-    classifier = Classifier.load(
-        settings.artifact,
-        device=settings.device,
-        precision=settings.precision,
-        threshold=settings.threshold,
-    )
-    render = work.as_json if as_objects else work.as_line
-    if source is not None:
-        work.classify_file(classifier, source, column, output, render)
-    else:
-        work.print_verdicts(classifier, _chunks(texts), render)
-
-
-@cli.command(fields=STREAMS[:2], short_help="Send messages to the daemon.")
-@click.argument("texts", nargs=-1, metavar="[TEXT]...")
-@click.option("--id", "own_id", help="Your own id of the message; its verdict repeats it.")
-@click.option(
-    "--input",
-    "source",
-    type=EXISTING,
-    help="A csv, tsv, jsonl or parquet file; a column 'id' is sent along.",
-)
-@click.option("--column", default="text", show_default=True, help="Column that holds the text.")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Messages a second.")
-@click.option("--quiet", "-q", is_flag=True, help="Do not print the ids of the entries.")
-def publish(
-    settings: Settings,
-    texts: tuple[str, ...],
-    own_id: str | None,
-    source: Path | None,
-    column: str,
-    rate: float | None,
-    quiet: bool,
-) -> None:
-    """Send messages to the daemon: arguments, or one a line on standard input, or a file.
-
-    Prints the id of each entry.
-
-    \b
-    filterd publish "Lunch at one?" --id order-17
-    filterd publish --rate 100 < messages.txt
-    filterd publish --input inbox.csv --column body --quiet
-    """
-    _only_one_source(texts, source)
-    if own_id is not None and len(texts) != 1:
-        raise click.UsageError("--id goes with exactly one TEXT")
-    from filterd import publish as work
-    from filterd.streams.client import open_client
-
-    if source is not None:
-        batches: Any = work.from_file(source, column, quiet_output=quiet)
-    else:
-        batches = ([work.Message(text, own_id) for text in chunk] for chunk in _chunks(texts))
-    with open_client(settings.redis_url.get_secret_value()) as client:
-        for ids in work.publish(client, settings.input_stream, work.paced(batches, rate)):
-            if not quiet:
-                _print(ids)
-
-
-@cli.command(fields=STREAMS, short_help="Show verdicts as they come.")
-@click.option("--from-start", is_flag=True, help="Begin with the oldest verdict that is kept.")
-@click.option(
-    "--follow/--no-follow",
-    default=True,
-    show_default=True,
-    help="Wait for more, or end with what is there: the last ones, as tail does.",
-)
-@click.option(
-    "--count", type=click.IntRange(1), help="End after this many.  [with --no-follow alone: 10]"
-)
-@click.option("--json", "as_objects", is_flag=True, help="One JSON object a line.")
-@click.option("--text", "show_text", is_flag=True, help="Look up the messages' texts.")
-def tail(
-    settings: Settings,
-    from_start: bool,
-    follow: bool,
-    count: int | None,
-    as_objects: bool,
-    show_text: bool,
-) -> None:
-    """Show verdicts as they come: entry, label and score, separated by tabs.
-
-    \b
-    filterd tail --text
-    filterd tail --from-start --json --no-follow > verdicts.jsonl
-    """
-    from filterd import tail as work
-    from filterd.streams.client import open_client
-
-    with open_client(settings.redis_url.get_secret_value()) as client:
-        view = work.View(
-            client, settings.output_stream, settings.input_stream if show_text else None
-        )
-        render = work.as_json if as_objects else work.as_line
-        for seen in work.chosen(view, from_start=from_start, follow=follow, count=count):
-            _print([render(verdict) for verdict in seen])
-
-
-def _only_one_source(texts: tuple[str, ...], source: Path | None) -> None:
-    if texts and source is not None:
-        raise click.UsageError("give either TEXT or --input, not both")
-
-
-def _chunks(texts: tuple[str, ...]) -> Iterator[list[str]]:
-    """The arguments, or the lines of standard input where there are none."""
-    from filterd.tables import lines_of
-
-    if texts:
-        yield list(texts)
-        return
-    if sys.stdin.isatty():
-        click.echo("One message a line; Ctrl-D ends.", err=True)
-    yield from lines_of(sys.stdin.buffer)
-
-
-def _print(lines: list[str]) -> None:
-    sys.stdout.writelines(line + "\n" for line in lines)
-    sys.stdout.flush()
+for _command in (
+    serving.run,
+    serving.demo,
+    messages.classify,
+    messages.publish,
+    messages.tail,
+):
+    cli.add_command(_command)
 
 
 def main() -> NoReturn:
