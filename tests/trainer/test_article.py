@@ -8,7 +8,9 @@ import pytest
 
 from filterd.model import ModelConfig
 from filterd.tokenizer import Tokenizer
-from tests.bench.article import Case, Method, PlainLoop, apart, learn_ours
+from tests.bench.article.case import Case, Method, apart
+from tests.bench.article.ours import learn_ours
+from tests.bench.article.plain import PlainLoop
 from trainer import recipe
 from trainer.dataset import Message
 

@@ -1,0 +1,1 @@
+"""The article's method here, beside a plain implementation of its loop."""
