@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from filterd.batcher import Reason as DispatchReason
-from filterd.entries import Reason
+from filterd.entries import Label, Reason
+from filterd.streams.connection import KINDS
+
+ReloadResult = Literal["loaded", "refused"]
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60)
-COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 TOKENS = (16, 64, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536)
 SHARES = tuple(step / 20 for step in range(1, 21))
 
@@ -59,11 +62,19 @@ class Metrics:
         self.inflight_entries = gauge("inflight_entries", "Entries that this daemon works on")
         self.ready = gauge("ready", "1 while Redis answers and the model is warm")
         self.artifact_info = gauge(
-            "artifact_info", "The artifact being served", "version", "backbone", "precision"
+            "artifact_info", "1 for the artifact being served", "version", "backbone", "precision"
         )
-        for label in ("spam", "ham"):
-            self.verdicts.labels(label)
-        for reason in get_args(Reason):
-            self.dead_letters.labels(reason)
-        for dispatch in get_args(DispatchReason):
-            self.batch_dispatch.labels(dispatch)
+        self.reloads = counter("reloads", "New artifacts, loaded or refused", "result")
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Each series is there before it first counts, so that its first increase is seen."""
+        for family, values in (
+            (self.verdicts, get_args(Label)),
+            (self.dead_letters, get_args(Reason)),
+            (self.batch_dispatch, get_args(DispatchReason)),
+            (self.redis_errors, sorted(KINDS)),
+            (self.reloads, get_args(ReloadResult)),
+        ):
+            for value in values:
+                family.labels(value)

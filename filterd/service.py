@@ -18,6 +18,7 @@ from filterd.embedded import embedded_server
 from filterd.entries import wanted_fields
 from filterd.errors import UnavailableError
 from filterd.metrics import Metrics
+from filterd.notify import Notifier
 from filterd.pipeline import Pipeline, PipelineConfig
 from filterd.scoring import Scorer
 from filterd.settings import Settings
@@ -33,17 +34,17 @@ WATCH_S = 1.0
 TRIM_EVERY_S = 30.0
 
 
-def run_daemon(settings: Settings) -> None:
+def run_daemon(settings: Settings, notifier: Notifier) -> None:
     """Serve until SIGTERM or SIGINT, then drain.
 
     Raises SettingsError, ArtifactError or UnavailableError where it cannot start.
     """
     logs.configure(settings.log_format)
     with _redis_url(settings.redis_url.get_secret_value()) as url:
-        asyncio.run(_serve(settings, url))
+        asyncio.run(_serve(settings, url, notifier))
 
 
-async def _serve(settings: Settings, url: str) -> None:
+async def _serve(settings: Settings, url: str, notifier: Notifier) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -54,6 +55,7 @@ async def _serve(settings: Settings, url: str) -> None:
     metrics.ready.set_function(lambda: not waiting[0])
     host, port = settings.http_host, settings.http_port
     async with (
+        notifier.telling(lambda: waiting[0], stop),
         serve(host, port, registry, lambda: waiting[0]) as bound,
         _client(url, stop) as redis,
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,10 @@ def run(settings: Settings) -> None:
     filterd run --redis-url redis://redis.internal:6379/0
     filterd run --redis-url embedded:./filterd-data
     """
+    from filterd.notify import Notifier
     from filterd.service import run_daemon
 
-    run_daemon(settings)
+    run_daemon(settings, Notifier.from_environment(os.environ))
 
 
 @click.command(

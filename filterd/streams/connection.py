@@ -35,6 +35,9 @@ REFUSALS = {
 """What a server says when it refuses, and the word that metrics count it under. The last two are
 Valkey's and Redis's words for NOPERM inside a script."""
 
+KINDS = frozenset({*REFUSALS.values(), "nogroup", "timeout", "away", "other"})
+"""Every kind that an UnavailableError has."""
+
 STARTING = frozenset({"loading", "busy", "masterdown", "clusterdown"})
 """Kinds that pass by themselves while a server starts or fails over."""
 
