@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from filterd import __version__
-from filterd.commands import messages, serving
+from filterd.commands import messages, opinions, serving
 from filterd.errors import FilterdError
 from filterd.options import debug_option
 
@@ -34,6 +34,7 @@ for _command in (
     messages.classify,
     messages.publish,
     messages.tail,
+    opinions.feedback,
 ):
     cli.add_command(_command)
 

@@ -6,6 +6,7 @@ The tree::
     ├── SettingsError       a setting or an argument is wrong: fix it and start again
     ├── ArtifactError       the artifact cannot be served: refuse to start, or keep the old one
     ├── DataError           a file of messages cannot be used as it is
+    ├── FeedbackError       what somebody says about a message cannot be used as it is
     ├── UnavailableError    something outside is away for now: leave entries pending, back off
     │   └── GroupMissingError   the stream or its consumer group is gone: make it again
     └── EntryError          this entry can never be scored: dead-letter it
@@ -32,6 +33,10 @@ class ArtifactError(FilterdError):
 
 class DataError(FilterdError):
     """A file of messages cannot be used; the message names the file and the rows."""
+
+
+class FeedbackError(FilterdError):
+    """A correction or its withdrawal cannot be used; the message never shows the text."""
 
 
 class UnavailableError(FilterdError):

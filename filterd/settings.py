@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     input_stream: Name = Field("filterd:messages", description="stream that messages arrive in")
     output_stream: Name = Field("filterd:verdicts", description="stream that verdicts go to")
     dead_stream: Name = Field("filterd:dead", description="stream of dead letters")
+    feedback_stream: Name = Field("filterd:feedback", description="stream of people's corrections")
     group: Name = Field("filterd", description="consumer group; its daemons share the work")
     consumer: str = Field(
         "", description="stable name of this daemon in the group [default: HOSTNAME-HTTP_PORT]"
@@ -129,10 +130,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _streams_differ(self) -> Self:
-        names = [self.input_stream, self.output_stream, self.dead_stream]
+        names = [self.input_stream, self.output_stream, self.dead_stream, self.feedback_stream]
         if len(set(names)) < len(names):
             raise ValueError(
-                "FILTERD_INPUT_STREAM, FILTERD_OUTPUT_STREAM and FILTERD_DEAD_STREAM must differ"
+                "FILTERD_INPUT_STREAM, FILTERD_OUTPUT_STREAM, FILTERD_DEAD_STREAM and "
+                "FILTERD_FEEDBACK_STREAM must differ"
             )
         return self
 

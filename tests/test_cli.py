@@ -82,6 +82,12 @@ def test_run_lists_every_setting() -> None:
         (["classify", "--artifact", "/absent", "x"], 1, "no artifact at /absent"),
         (["tail", "--redis-url", "unix:///absent/socket"], 1, "cannot be reached"),
         (["demo", "--rate", "0"], 2, "--rate"),
+        (["feedback"], 2, "give either spam or ham, or --withdraw ID"),
+        (["feedback", "spam"], 2, "give either TEXT or --entry ID"),
+        (["feedback", "spam", "x", "--entry", "1-0"], 2, "give either TEXT or --entry ID"),
+        (["feedback", "spam", "x", "--withdraw", "1-0"], 2, "give either spam or ham, or"),
+        (["feedback", "--withdraw", "1-0", "--entry", "1-0"], 2, "--withdraw goes alone"),
+        (["feedback", "Lunch?"], 2, "'Lunch?' is not one of 'spam', 'ham'"),
     ],
 )
 def test_errors_are_one_line(arguments: list[str], code: int, what: str) -> None:

@@ -102,10 +102,11 @@ def test_names_of_verdicts_cannot_be_carried() -> None:
         {"input_stream": "filterd:verdicts"},
         {"output_stream": "filterd:dead"},
         {"input_stream": "a", "dead_stream": "a"},
+        {"feedback_stream": "filterd:messages"},
     ],
 )
 def test_streams_must_differ(names: dict[str, str]) -> None:
-    said = refused("FILTERD_DEAD_STREAM must differ", **names)
+    said = refused("FILTERD_FEEDBACK_STREAM must differ", **names)
     assert all(name in said for name in ("INPUT_STREAM", "OUTPUT_STREAM", "DEAD_STREAM"))
 
 
