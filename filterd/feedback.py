@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import cast, get_args
+from typing import get_args
 
 from filterd.entries import Label
 from filterd.errors import FeedbackError
@@ -71,7 +71,7 @@ def decode(id_: str, fields: Mapping[bytes, bytes]) -> Word:
     elif "text" not in found:
         raise FeedbackError(f"feedback {id_} has neither a text nor an entry")
     text, entry, stream, own_id, source = (found.get(name) for name in NAMES[1:])
-    return Correction(id_, cast("Label", label), text, entry, stream, own_id, source)
+    return Correction(id_, label, text, entry, stream, own_id, source)
 
 
 def encode(word: Word) -> dict[bytes, bytes]:

@@ -54,8 +54,11 @@ def feedback(
         stream = FeedbackStream(
             client, settings.feedback_stream, (settings.input_stream,), settings.max_text_bytes
         )
-        taken_back = isinstance(word, Withdrawal)
-        done = stream.withdraw(word.withdraws) if taken_back else stream.correct(word)
+        done: Word
+        if isinstance(word, Withdrawal):
+            done = stream.withdraw(word.withdraws)
+        else:
+            done = stream.correct(word)
     click.echo(_as_json(done) if as_objects else done.id)
 
 

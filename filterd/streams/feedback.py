@@ -98,14 +98,16 @@ class FeedbackStream:
     def _with_texts(self, words: Sequence[Word | Rejected]) -> Iterator[Word | Rejected]:
         bare = [word for word in words if isinstance(word, Correction) and word.text is None]
         pipeline = self.client.pipeline(transaction=False)
-        for word in bare:
-            pipeline.xrange(self._home(word), word.entry or "0-1", word.entry or "0-1")
+        for correction in bare:
+            entry = correction.entry or "0-1"
+            pipeline.xrange(self._home(correction), entry, entry)
         with translated():
             found: Any = pipeline.execute()
         texts = {word.id: _text(entries) for word, entries in zip(bare, found, strict=True)}
         for word in words:
-            text = texts.get(word.id)
-            yield word if text is None else replace(word, text=text)
+            if isinstance(word, Correction) and word.text is None:
+                word = replace(word, text=texts[word.id])
+            yield word
 
     def _home(self, correction: Correction) -> str:
         """The stream of its message; a name that is none of ours is not asked for."""
