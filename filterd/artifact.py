@@ -56,6 +56,7 @@ class Manifest(BaseModel):
     data: dict[str, Any] = {}
     libraries: dict[str, str] = {}
     metrics: dict[str, float] = {}
+    canaries: dict[str, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def load(path: Path | None = None) -> Artifact:
     folder = (path or STARTER).resolve()
     if not folder.is_dir():
         raise ArtifactError(f"no artifact at {path}: give a directory that holds {MANIFEST}")
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     contents = {name: _read_checked(folder, name, manifest) for name in (WEIGHTS, VOCABULARY)}
     tokenizer = Tokenizer.from_bytes(contents[VOCABULARY], manifest.pattern)
     try:
@@ -99,7 +100,8 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
+    """What an artifact says of itself. Raises ArtifactError; no other file of it is looked at."""
     try:
         raw = json.loads((folder / MANIFEST).read_bytes())
     except FileNotFoundError as error:

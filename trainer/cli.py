@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from filterd.errors import FilterdError
-from trainer.commands import measuring, preparing, training
+from trainer.commands import keeping, measuring, preparing, training
 from trainer.commands.options import State, debug_option
 
 
@@ -26,7 +26,11 @@ for _command in (
     training.distill,
     training.fetch,
     measuring.evaluate,
-    measuring.show,
+    keeping.list_,
+    keeping.show,
+    keeping.promote,
+    keeping.rollback,
+    keeping.prune,
 ):
     cli.add_command(_command)
 

@@ -15,8 +15,11 @@ from typing import Any
 import torch
 from safetensors.torch import save as save_safetensors
 
+from filterd import canaries
 from filterd.artifact import MANIFEST, VOCABULARY, WEIGHTS, Artifact, Manifest, sha256
+from filterd.engine import Engine
 from filterd.errors import ArtifactError
+from trainer import durable
 from trainer.backbone import Start
 from trainer.course import Trained
 from trainer.fitting import Fitting
@@ -106,36 +109,21 @@ def write(artifact: Artifact, extra: Mapping[str, bytes], target: Path) -> None:
     check_free(target)
     files = {**contents(artifact), **extra}
     checksums = {name: sha256(data) for name, data in sorted(files.items())}
-    final = artifact.manifest.model_copy(update={"files": checksums})
+    known = canaries.scores(Engine(artifact, device="cpu", precision="fp32"))
+    final = artifact.manifest.model_copy(update={"files": checksums, "canaries": known})
     files[MANIFEST] = (final.model_dump_json(indent=2) + "\n").encode()
+    place(files, target)
+
+
+def place(files: Mapping[str, bytes], target: Path) -> None:
+    """Make a folder of files appear whole. Raises ArtifactError where the target exists."""
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        _fill(aside, files)
+        durable.fill(aside, files)
         check_free(target)
         aside.rename(target)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
-    _sync(target.parent)
-
-
-def _fill(folder: Path, files: Mapping[str, bytes]) -> None:
-    folder.chmod(0o755)
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        with path.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    for inner in {(folder / name).parent for name in files}:
-        _sync(inner)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    durable.sync(target.parent)

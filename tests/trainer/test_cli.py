@@ -63,7 +63,7 @@ def test_from_data_to_a_served_artifact(
     for name in ("f1", "auc", "loss", "spam_found"):
         expected = manifest.metrics[f"test_{name}"]
         assert again[name] == pytest.approx(expected, abs=2e-6)
-    code, out, _ = run(capsys, "show", "a")
+    code, out, _ = run(capsys, "show", "a", "--json")
     assert json.loads(out)["version"] == manifest.version
 
     code, out, err = run(capsys, *command)  # the run is finished: only the artifact is written
@@ -204,7 +204,7 @@ def test_errors_are_one_line(
     "arguments",
     [
         *(["prepare"], ["prepare", "--source", "x"], ["train"], ["nothing"], ["--what"]),
-        *(["distill", "--recipe", "starter"], ["fetch"], ["evaluate", "a"], ["show"]),
+        *(["distill", "--recipe", "starter"], ["fetch"], ["evaluate", "a"], ["promote"]),
         ["train", "--recipe", "starter", "--nonsense"],
     ],
 )
@@ -235,7 +235,7 @@ def test_debug_shows_the_traceback(order: list[str]) -> None:
         ("fetch", ("NAME", "gpt2-xl", "smollm2-135m-wheel")),
         ("evaluate", ("ARTIFACT", "--data", "--report", "--robustness", "--json")),
         ("prepare", ("--source", "--path", "--article", "--text-column")),
-        ("show", ("ARTIFACT",)),
+        ("show", ("ARTIFACT", "--artifacts", "TRAINER_ARTIFACTS")),
     ],
 )
 def test_help(capsys: pytest.CaptureFixture[str], command: str, names: tuple[str, ...]) -> None:

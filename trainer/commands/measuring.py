@@ -1,4 +1,4 @@
-"""``trainer evaluate`` and ``show``."""
+"""``trainer evaluate``."""
 
 from __future__ import annotations
 
@@ -101,13 +101,3 @@ def _cross_validate(
         return
     for line in findings.lines():
         click.echo(line)
-
-
-@click.command()
-@debug_option
-@click.argument("artifact", type=AnyPath)
-def show(artifact: Path) -> None:
-    """Verify an artifact and print its manifest, without the list of files."""
-    from filterd.artifact import load
-
-    click.echo(load(artifact).manifest.model_dump_json(indent=2, exclude={"files"}))
