@@ -23,7 +23,7 @@ class Daemon:
     """``filterd run`` in a process of its own. settings: without the prefix ``FILTERD_``."""
 
     def __init__(self, url: str, prefix: str, log: Path, **settings: object) -> None:
-        self._port = _free_port()
+        self._port = free_port()
         self._log = log
         given = {
             "REDIS_URL": url,
@@ -150,7 +150,7 @@ class Streams:
         return found.keys() == set(ids) and self.pending() == 0
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
