@@ -72,24 +72,29 @@ def blockable(ham: int, rate: float) -> int:
     return math.floor(ham * rate + _ROUNDING)
 
 
+def check_rate(ham: int, rate: float) -> None:
+    """Raises SettingsError for a rate outside 0 to 1, DataError for one that so few cannot show."""
+    if not 0 < rate < 1:
+        raise SettingsError(f"a false-positive rate of {rate:g}: give one between 0 and 1")
+    if ham * rate < LEAST_BLOCKED - _ROUNDING:
+        needed = math.ceil(LEAST_BLOCKED / rate - _ROUNDING)
+        lowest = f"no rate below {LEAST_BLOCKED / ham:.4g}" if ham else "no rate"
+        raise DataError(
+            f"{ham:,} ham messages can show {lowest}: for a false-positive rate of {rate:g} "
+            f"give at least {needed:,}, or allow a higher rate"
+        )
+
+
 def threshold_for(scores: Floats, spam: Floats, rate: float = RATE) -> float:
     """The lowest threshold that blocks at most ``rate`` of the ham among scores (B,).
 
     A score of the threshold is spam, so it lies above the ham that must pass: midway between the
     highest of it and the next score above. All thresholds between the two do the same here.
-    Raises SettingsError for a rate outside 0 to 1, DataError where the ham is too little to show
-    the rate, or scores 1 so often that no threshold lets it pass.
+    Raises as ``check_rate`` does, and DataError where ham scores 1 so often that no threshold lets
+    it pass.
     """
-    if not 0 < rate < 1:
-        raise SettingsError(f"a false-positive rate of {rate:g}: give one between 0 and 1")
     ham = np.sort(scores[spam == 0])[::-1]
-    if len(ham) * rate < LEAST_BLOCKED - _ROUNDING:
-        needed = math.ceil(LEAST_BLOCKED / rate - _ROUNDING)
-        lowest = f"no rate below {LEAST_BLOCKED / len(ham):.4g}" if len(ham) else "no rate"
-        raise DataError(
-            f"{len(ham):,} ham messages can show {lowest}: for a false-positive rate of {rate:g} "
-            f"give at least {needed:,}, or allow a higher rate"
-        )
+    check_rate(len(ham), rate)
     passing = float(ham[min(blockable(len(ham), rate), len(ham) - 1)])
     if passing >= 1:
         raise DataError(

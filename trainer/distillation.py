@@ -63,6 +63,7 @@ def distill(
     if place.output is not None:
         registry.check_free(place.output)
     material = gather(recipe, sources.data, sources.extra, sources.unseen)
+    make.check_rate(recipe, material)
     parts, labelled = material.parts, material.learned
     held_out = [*parts["validation"], *parts["test"], *material.unseen]
     counts = unlabelled(sources.texts, [*labelled, *held_out])

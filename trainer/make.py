@@ -61,6 +61,7 @@ def make(
     if place.output is not None:
         registry.check_free(place.output)
     material = gather(recipe, data, extra, unseen)
+    check_rate(recipe, material)
     learned = material.learned
     say(f"{len(learned):,} messages to learn from")
     texts = [message.text for message in learned]
@@ -73,6 +74,15 @@ def make(
     if not workers.leads:
         return place.output or ARTIFACTS / artifact.manifest.version, artifact
     return write(artifact, trained, material, judged, place)
+
+
+def check_rate(recipe: Recipe, material: Material) -> None:
+    """Raises before the training what ``settle`` would raise behind it: too little ham."""
+    if recipe.threshold is None:
+        judged = [*material.parts["validation"], *material.unseen]
+        judged += material.base if recipe.folds else []
+        ham = sum(message.label == "ham" for message in judged)
+        calibration.check_rate(ham, recipe.false_positive_rate)
 
 
 def begin(recipe: Recipe, texts: Sequence[str], work: Path, workers: Workers, say: Say) -> Fitting:

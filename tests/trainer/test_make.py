@@ -150,6 +150,7 @@ def test_too_few_ham_for_the_rate(tmp_path: Path, small: list[Message]) -> None:
     assert "give at least 150, or allow a higher rate" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "work").exists()  # nothing was trained
 
 
 def test_fewer_messages_than_a_batch(tmp_path: Path, small: list[Message]) -> None:
