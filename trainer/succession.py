@@ -92,7 +92,7 @@ class Registry:
 
     def find(self, word: str) -> Path:
         """An artifact by link, folder, version or path; ``starter`` is the one that comes along."""
-        if word in LINKS and (name := self.linked(word)):  # type: ignore[arg-type]  # in LINKS
+        if word in LINKS and (name := self.linked(word)):
             return self.folder / name
         if (self.folder / word / MANIFEST).is_file():
             return (self.folder / word).resolve()
@@ -249,7 +249,8 @@ class Registry:
         if (now["champion"], now["challenger"]) == (state.champion, state.challenger):
             return state
         found = Change(
-            **now,
+            champion=now["champion"],
+            challenger=now["challenger"],
             number=state.number + 1,
             at=history.now(),
             action="found",
