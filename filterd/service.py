@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -14,7 +13,6 @@ from redis.asyncio import Redis
 
 from filterd import logs
 from filterd.classifier import Classifier
-from filterd.embedded import embedded_server
 from filterd.entries import wanted_fields
 from filterd.errors import UnavailableError
 from filterd.metrics import Metrics
@@ -22,6 +20,7 @@ from filterd.notify import Notifier
 from filterd.pipeline import Pipeline, PipelineConfig
 from filterd.scoring import Scorer
 from filterd.settings import Settings
+from filterd.streams.client import reachable
 from filterd.streams.connection import STARTING, connect, translated
 from filterd.streams.consumer import Consumer, ReadConfig
 from filterd.streams.settling import Settler
@@ -40,7 +39,7 @@ def run_daemon(settings: Settings, notifier: Notifier) -> None:
     Raises SettingsError, ArtifactError or UnavailableError where it cannot start.
     """
     logs.configure(settings.log_format)
-    with _redis_url(settings.redis_url.get_secret_value()) as url:
+    with reachable(settings.redis_url.get_secret_value()) as url:
         asyncio.run(_serve(settings, url, notifier))
 
 
@@ -182,12 +181,3 @@ async def _client(url: str, stop: asyncio.Event) -> AsyncIterator[Redis]:
         yield redis
     finally:
         await redis.aclose()
-
-
-@contextmanager
-def _redis_url(url: str) -> Iterator[str]:
-    if not url.startswith("embedded:"):
-        yield url
-        return
-    with embedded_server(Path(url.removeprefix("embedded:"))) as started:
-        yield started

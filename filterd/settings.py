@@ -9,16 +9,15 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from filterd.address import Address
 from filterd.entries import VERDICT_FIELDS
 from filterd.errors import SettingsError
 
 PREFIX = "FILTERD_"
-SCHEMES = ("redis", "rediss", "unix", "embedded")
 KUBERNETES = re.compile(r"FILTERD_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 """What Kubernetes injects into every pod for a Service named ``filterd``."""
 
@@ -33,7 +32,8 @@ class Settings(BaseSettings):
 
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
-        description="redis://, rediss://, unix:// or embedded:DIR, which starts a server in DIR",
+        description="redis://, rediss:// (TLS), redis+sentinel://, unix:// or embedded:DIR, "
+        "which starts a server in DIR",
     )
     input_stream: Name = Field("filterd:messages", description="stream that messages arrive in")
     output_stream: Name = Field("filterd:verdicts", description="stream that verdicts go to")
@@ -125,7 +125,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _known_scheme(cls, url: SecretStr) -> SecretStr:
-        check_url(url.get_secret_value())
+        Address.parse(url.get_secret_value())
         return url
 
     @model_validator(mode="after")
@@ -137,24 +137,6 @@ class Settings(BaseSettings):
                 "FILTERD_FEEDBACK_STREAM must differ"
             )
         return self
-
-
-def check_url(url: str) -> None:
-    """Raise ValueError, never showing the URL, where its form is wrong."""
-    scheme, _, rest = url.partition(":")
-    if scheme not in SCHEMES:
-        raise ValueError(f"begins with none of {', '.join(f'{name}:' for name in SCHEMES)}")
-    if not rest.strip("/"):
-        raise ValueError(f"{scheme}: what follows is empty")
-    if scheme in ("redis", "rediss"):
-        try:
-            parts = urlsplit(url)
-            usable = bool(parts.hostname) and (parts.port or 1) > 0
-        except ValueError:
-            usable = False
-        database = parts.path.strip("/") if usable else ""
-        if not usable or (database and not database.isdecimal()):
-            raise ValueError(f"is not of the form {scheme}://[USER:PASSWORD@]HOST[:PORT][/DB]")
 
 
 def _refuse_misspelt(names: Iterable[str]) -> None:

@@ -42,6 +42,15 @@ def embedded_binary() -> Path:
     return program
 
 
+@pytest.fixture(scope="session")
+def debian_binary() -> Path:
+    """redis-server, for what the embedded one lacks: TLS, sentinels, clusters."""
+    program = binary("debian")
+    if program is None:
+        pytest.skip("redis-server is not installed")
+    return program
+
+
 @pytest.fixture
 def short_path() -> Iterator[Path]:
     """A folder whose name is short enough for a socket in it."""

@@ -37,7 +37,7 @@ class RedisServer:
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.program, self.directory, self._config = program, directory, tuple(config)
-        self.port = _free_port() if tcp else 0
+        self.port = free_port() if tcp else 0
         self.socket = directory / "s"
         self.url = f"redis://127.0.0.1:{self.port}/0" if tcp else f"unix://{self.socket}"
         self.process: subprocess.Popen[bytes] | None = None
@@ -106,7 +106,7 @@ class RedisServer:
         self.stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

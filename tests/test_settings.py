@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from filterd.address import Address
 from filterd.errors import SettingsError
-from filterd.settings import PREFIX, Settings, check_url
+from filterd.settings import PREFIX, Settings
 
 SECRET = "hunter2"  # noqa: S105
 
@@ -214,7 +215,7 @@ def test_no_refusal_shows_the_url(rest: str) -> None:
     for scheme in ("redis", "rediss", "unix", "embedded"):
         url = f"{scheme}://:{SECRET}@{rest}"
         try:
-            check_url(url)
+            Address.parse(url)
         except ValueError as error:
             assert SECRET not in str(error)  # noqa: PT017
             assert len(str(error).splitlines()) == 1  # noqa: PT017
