@@ -124,7 +124,7 @@ class Seeking(redis.asyncio.connection.Connection):
         try:
             return await super().read_response(*args, **kwargs)
         except (ReadOnlyError, MovedError):
-            self.mark_for_reconnect()
+            self.mark_for_reconnect()  # type: ignore[no-untyped-call]
             raise
 
 
@@ -143,7 +143,7 @@ class BlockingSeeking(blocking.Connection):
     """The same for a client of one thread."""
 
     def __init__(self, *, seek: Seek | None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**kwargs)  # type: ignore[no-untyped-call]
         self._seek = seek
 
     def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
@@ -157,7 +157,7 @@ class BlockingSeeking(blocking.Connection):
         try:
             return super().read_response(*args, **kwargs)
         except (ReadOnlyError, MovedError):
-            self.mark_for_reconnect()
+            self.mark_for_reconnect()  # type: ignore[no-untyped-call]
             raise
 
 
