@@ -38,6 +38,9 @@ class Metrics:
         self.verdicts = counter("verdicts", "Verdicts settled", "label")
         self.dead_letters = counter("dead_letters", "Dead letters settled", "reason")
         self.settle_lost = counter("settle_lost", "Outcomes that another daemon had settled")
+        self.duplicate_hits = counter(
+            "duplicate_hits", "Entries answered by the verdict on an equal text"
+        )
         self.redis_errors = counter("redis_errors", "Times that Redis was away or refused", "kind")
         self.batch_dispatch = counter("batch_dispatch", "Micro-batches, by why they went", "reason")
         self.batch_entries = histogram("batch_entries", "Entries in a micro-batch", COUNTS)

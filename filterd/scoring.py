@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
 from filterd.classifier import Classifier
+from filterd.duplicates import Duplicates, text_key
 from filterd.engine import CANARY, Tokens
-from filterd.entries import Answer, DeadLetter, Entry, Outcome, RawEntry, decode
+from filterd.entries import Answer, DeadLetter, Entry, Outcome, RawEntry, Verdict, decode
 from filterd.errors import ArtifactError, EntryError
 from filterd.metrics import Metrics
 
@@ -18,32 +19,49 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """An entry and its tokens, ready to be scored."""
+    """An entry and its tokens, ready to be scored by the classifier that made them.
+
+    key: equal for entries that one score serves.
+    """
 
     entry: Entry
+    key: bytes
     tokens: Tokens
+    classifier: Classifier
 
 
 class Scorer:
     """Decodes, tokenizes and scores.
 
-    max_bytes: of an entry's wanted fields · max_deliveries: above it an entry is poison.
+    max_bytes: of an entry's wanted fields · max_deliveries: above it an entry is poison
+    duplicates: texts whose verdicts are remembered, 0 for none.
     """
 
     def __init__(
-        self, classifier: Classifier, metrics: Metrics, max_bytes: int, max_deliveries: int
+        self,
+        classifier: Classifier,
+        metrics: Metrics,
+        max_bytes: int,
+        max_deliveries: int,
+        duplicates: int = 0,
     ) -> None:
-        self._classifier = classifier
+        self.classifier = classifier
         self._metrics = metrics
         self._max_bytes = max_bytes
         self._max_deliveries = max_deliveries
+        self._duplicates = Duplicates(duplicates)
 
-    def prepare_all(self, raws: Sequence[RawEntry]) -> list[Work | DeadLetter]:
-        """``prepare`` for each entry of a read, in order."""
-        return [self.prepare(raw) for raw in raws]
+    def prepare_all(self, raws: Sequence[RawEntry]) -> list[Work | Outcome]:
+        """``prepare`` for each entry of a read, in order; equal texts are tokenized once."""
+        seen: dict[bytes, Tokens] = {}
+        return [self.prepare(raw, seen) for raw in raws]
 
-    def prepare(self, raw: RawEntry) -> Work | DeadLetter:
-        """Decode and tokenize an entry, or say why it can never be scored."""
+    def prepare(self, raw: RawEntry, seen: dict[bytes, Tokens]) -> Work | Outcome:
+        """Decode and tokenize an entry, or end it here.
+
+        That is where it can never be scored, or its text is remembered. seen: tokens of texts of
+        the same read, by their keys.
+        """
         if raw.deliveries > self._max_deliveries:
             detail = f"delivered {raw.deliveries} times and never settled"
             return DeadLetter(raw.id, "poison", detail, raw.deliveries)
@@ -51,32 +69,57 @@ class Scorer:
             entry = decode(raw, self._max_bytes)
         except EntryError as error:
             return DeadLetter(raw.id, error.reason, error.detail, raw.deliveries)
-        return Work(entry, self._classifier.engine.tokenize(entry.text))
+        classifier = self.classifier
+        if not self._duplicates:
+            tokens = classifier.engine.tokenize(entry.text)
+            return Work(entry, entry.id.encode(), tokens, classifier)
+        key = text_key(entry.text, classifier.engine.manifest.version)
+        known = self._duplicates.recall(key)
+        if known is not None:
+            self._metrics.duplicate_hits.inc()
+            return Answer(entry, known)
+        if key not in seen:
+            seen[key] = classifier.engine.tokenize(entry.text)
+        return Work(entry, key, seen[key], classifier)
 
     def answer(self, works: Sequence[Work]) -> list[Outcome]:
-        """Score a batch; where that fails, in halves, until what fails alone is found."""
+        """Score works of one classifier, equal texts once.
+
+        Where that fails, in halves, until what fails alone is found.
+        """
+        classifier = works[0].classifier
+        verdicts = self._remembered(works)
+        unknown = {work.key: work.tokens for work in works if work.key not in verdicts}
         try:
-            scores = self._classifier.engine.score([work.tokens for work in works])
+            scores = classifier.engine.score(list(unknown.values())) if unknown else None
         except Exception as error:  # noqa: BLE001 - whatever a model does on one message
             if len(works) > 1:
                 middle = len(works) // 2
                 return self.answer(works[:middle]) + self.answer(works[middle:])
-            return [self._poison(works[0].entry, error)]
-        self._metrics.batch_padding_ratio.observe(scores.padding_ratio)
-        return [
-            Answer(replace(work.entry, text=""), self._classifier.verdict(score))  # done with it
-            for work, score in zip(works, scores.values, strict=True)
-        ]
+            return [self._poison(works[0], error)]
+        if scores is not None:
+            self._metrics.batch_padding_ratio.observe(scores.padding_ratio)
+            for key, score in zip(unknown, scores.values, strict=True):
+                verdicts[key] = classifier.verdict(score)
+                self._duplicates.remember(key, verdicts[key])
+        self._metrics.duplicate_hits.inc(len(works) - len(unknown))
+        return [Answer(work.entry, verdicts[work.key]) for work in works]
 
-    def _poison(self, entry: Entry, error: Exception) -> DeadLetter:
+    def _remembered(self, works: Sequence[Work]) -> dict[bytes, Verdict]:
+        """What was scored between the reading of these works and now."""
+        found = ((work.key, self._duplicates.recall(work.key)) for work in works)
+        return {key: verdict for key, verdict in found if verdict is not None}
+
+    def _poison(self, work: Work, error: Exception) -> DeadLetter:
         """A dead letter, unless a plain message fails too: then the engine is to blame."""
         try:
-            self._classifier.engine.score_texts([CANARY])
+            work.classifier.engine.score_texts([CANARY])
         except Exception as worse:
             raise ArtifactError(
                 f"the engine fails on a plain message too ({type(worse).__name__}): "
                 "entries stay pending; check the device and its memory, then start again"
             ) from worse
+        entry = work.entry
         log.error("an entry cannot be scored", id=entry.id, error=type(error).__name__)
         detail = f"scoring failed: {type(error).__name__}"
         return DeadLetter(entry.id, "poison", detail, entry.deliveries)

@@ -15,6 +15,7 @@ from filterd import logs
 from filterd.classifier import Classifier
 from filterd.entries import wanted_fields
 from filterd.errors import UnavailableError
+from filterd.lanes import LaneConfig
 from filterd.metrics import Metrics
 from filterd.notify import Notifier
 from filterd.pipeline import Pipeline, PipelineConfig
@@ -78,8 +79,15 @@ async def _run(
     consumer = Consumer(redis, _read_config(settings))
     streams = (settings.input_stream, settings.output_stream, settings.dead_stream)
     settler = Settler(redis, settings.group, streams, settings.output_maxlen)
-    scorer = Scorer(classifier, metrics, settings.max_text_bytes, settings.max_deliveries)
-    limits = PipelineConfig(settings.max_batch_tokens, settings.linger_s, settings.claim_idle_s)
+    scorer = Scorer(
+        classifier,
+        metrics,
+        max_bytes=settings.max_text_bytes,
+        max_deliveries=settings.max_deliveries,
+        duplicates=settings.duplicate_cache,
+    )
+    lane = LaneConfig(classifier.engine.max_batch_tokens, settings.linger_s)
+    limits = PipelineConfig(lane, settings.claim_idle_s)
     pipeline = Pipeline(limits, consumer, settler, scorer, metrics, stop)
     trimmer = Trimmer(redis, settings.input_stream, settings.group, settings.input_retention_s)
     upkeep = [

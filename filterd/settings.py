@@ -67,6 +67,9 @@ class Settings(BaseSettings):
         description="seconds without a sign of life until entries are claimed",
     )
     drain_s: Seconds = Field(20.0, description="seconds to finish what is in flight on SIGTERM")
+    duplicate_cache: int = Field(
+        10_000, ge=0, description="texts whose verdicts are remembered; 0 scores each one anew"
+    )
     carry_fields: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="comma-separated input fields that the verdict repeats"
     )

@@ -70,6 +70,6 @@ def test_a_broken_engine_condemns_nobody(scorer: Scorer, engine: Fragile) -> Non
 
 def test_an_entry_delivered_too_often_is_poison_unread(scorer: Scorer) -> None:
     raw = RawEntry("1-0", ((b"text", b"hello"),), 9, deliveries=6)
-    dead = scorer.prepare(raw)
+    (dead,) = scorer.prepare_all([raw])
     assert isinstance(dead, DeadLetter)
     assert (dead.reason, dead.deliveries) == ("poison", 6)

@@ -23,7 +23,7 @@ FORGET_CONSUMERS_MS = 3_600_000
 class ReadConfig:
     """Whose entries are read, and how much at a time.
 
-    most_entries, most_bytes: of one read; it ends with the entry that reaches either
+    most_entries, most_bytes: of one call; it ends with the entry that reaches either
     entry_bytes: wanted fields above this are not read, only measured
     alone_after: entries delivered this often before are claimed one at a time, because one of
     them may be what kills its consumers.
@@ -102,10 +102,14 @@ class Consumer:
                 raise
         return True
 
-    async def read(self) -> list[RawEntry]:
-        """New entries: at once where some wait, else the first to come within BLOCK_MS."""
+    async def read(self, most: int | None = None) -> list[RawEntry]:
+        """New entries: at once where some wait, else the first to come within BLOCK_MS.
+
+        most: entries, where fewer are wanted than the config allows.
+        """
         config = self._config
-        limits = (config.most_entries, config.most_bytes, config.entry_bytes)
+        count = min(most or config.most_entries, config.most_entries)
+        limits = (count, config.most_bytes, config.entry_bytes)
         args: list[Argument] = [config.group, config.consumer, *limits, *config.wanted]
         rows = await self._read([config.stream], args)
         return _entries(rows) or await self._wait()
@@ -205,8 +209,3 @@ def _entries(rows: object) -> list[RawEntry]:
         RawEntry(id_.decode(), tuple(zip(parts[::2], parts[1::2], strict=True)), size, deliveries)
         for id_, deliveries, size, *parts in cast("list[list[Any]]", rows)
     ]
-
-
-def _only(reply: Any) -> list[tuple[bytes, Mapping[bytes, bytes]]]:
-    """The entries of the one stream that was read, none where the read timed out."""
-    return reply[0][1] if reply else []
