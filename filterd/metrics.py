@@ -41,6 +41,9 @@ class Metrics:
         self.duplicate_hits = counter(
             "duplicate_hits", "Entries answered by the verdict on an equal text"
         )
+        self.wait_timeouts = counter(
+            "wait_timeouts", "Outcomes settled that too few replicas confirmed in time"
+        )
         self.redis_errors = counter("redis_errors", "Times that Redis was away or refused", "kind")
         self.batch_dispatch = counter("batch_dispatch", "Micro-batches, by why they went", "reason")
         self.batch_entries = histogram("batch_entries", "Entries in a micro-batch", COUNTS)

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+import structlog
+
 from filterd.availability import Availability, pause_s
 from filterd.entries import Answer, Outcome
 from filterd.errors import UnavailableError
@@ -15,6 +17,8 @@ from filterd.inflight import InFlight
 from filterd.metrics import Metrics
 from filterd.streams.consumer import id_ms
 from filterd.streams.settling import Settled, Settler
+
+log = structlog.get_logger()
 
 SETTLE_AT_ONCE = 512
 
@@ -118,6 +122,9 @@ class Outbox:
             latency_s = max(0, done.at_ms - id_ms(outcome.entry_id)) / 1000
             metrics.latency_seconds.observe(latency_s)
         metrics.settle_lost.inc(len(done.lost))
+        if done.unconfirmed:
+            metrics.wait_timeouts.inc(len(done.unconfirmed))
+            log.warning("too few replicas have what was settled", entries=len(done.unconfirmed))
         for ended in (done.settled, done.lost):
             self._inflight.release(ended)
         for watcher in self._watchers:

@@ -24,6 +24,7 @@ from filterd.settings import Settings
 from filterd.streams.client import reachable
 from filterd.streams.connection import STARTING, connect, translated
 from filterd.streams.consumer import Consumer, ReadConfig
+from filterd.streams.scripts import Wait
 from filterd.streams.settling import Settler
 from filterd.streams.trimming import Trimmer
 from filterd.web import serve
@@ -78,7 +79,8 @@ async def _run(
 ) -> None:
     consumer = Consumer(redis, _read_config(settings))
     streams = (settings.input_stream, settings.output_stream, settings.dead_stream)
-    settler = Settler(redis, settings.group, streams, settings.output_maxlen)
+    wait = Wait(settings.wait_replicas) if settings.wait_replicas else None
+    settler = Settler(redis, settings.group, streams, settings.output_maxlen, wait)
     scorer = Scorer(
         classifier,
         metrics,

@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     input_retention_s: Seconds = Field(
         86400.0, description="seconds that settled entries stay in the input stream"
     )
+    wait_replicas: int = Field(
+        0, ge=0, description="replicas that must have each settle; what too few have is counted"
+    )
     http_host: Name = Field("127.0.0.1", description="address of metrics and health")
     http_port: int = Field(9108, ge=0, le=65535, description="port of the same; 0 takes any free")
     threshold: float | None = Field(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
+from typing import cast
 
 from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
 
 from filterd.streams.connection import translated
 
@@ -15,6 +18,14 @@ SHARED = {"read": "wanted", "claim": "wanted"}
 Argument = str | bytes | int
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """How many replicas must have a write, and how long that may take."""
+
+    replicas: int
+    timeout_ms: int = 1000
+
+
 class Script:
     """One script. Calling it sends its hash, and its text where the server does not know it."""
 
@@ -22,7 +33,35 @@ class Script:
         names = [SHARED[name], name] if name in SHARED else [name]
         folder = files("filterd.streams")
         text = "\n".join((folder / f"{part}.lua").read_text() for part in names)
+        self._redis = redis
         self._run = redis.register_script(text)
+
+    async def confirmed(
+        self, keys: Sequence[str], args: Sequence[Argument], wait: Wait
+    ) -> tuple[object, bool]:
+        """Run it and WAIT, on the one connection that WAIT is about.
+
+        The reply, and whether enough replicas have what it wrote. Raises as calling it does.
+        """
+        with translated():
+            reply, replicas = await self._run_and_wait(keys, args, wait)
+            if isinstance(reply, NoScriptError):
+                await self._redis.script_load(self._run.script)
+                reply, replicas = await self._run_and_wait(keys, args, wait)
+            for answer in (reply, replicas):
+                if isinstance(answer, Exception):
+                    raise answer
+        return reply, cast("int", replicas) >= wait.replicas
+
+    async def _run_and_wait(
+        self, keys: Sequence[str], args: Sequence[Argument], wait: Wait
+    ) -> list[object]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.evalsha(self._run.sha, len(keys), *keys, *args)
+            pipe.wait(wait.replicas, wait.timeout_ms)
+            # Raised by the pipeline, an error would repeat the arguments, which are people's.
+            replies: list[object] = await pipe.execute(raise_on_error=False)
+        return replies
 
     async def __call__(self, keys: Sequence[str], args: Sequence[Argument]) -> object:
         """Run it. Raises UnavailableError, or GroupMissingError, as the server answers."""

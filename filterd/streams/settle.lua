@@ -57,6 +57,8 @@ while at <= #ARGV do
   else
     local added = publish(id, kind, parts_of(at + 3, count))
     if type(added) == 'table' and added.err then
+      -- A demoted primary: an error, so that the client looks for the new one.
+      if string.find(added.err, 'READONLY', 1, true) then return redis.error_reply(added.err) end
       results[#results + 1] = added.err
     else
       redis.call('XACK', KEYS[1], group, id)

@@ -26,17 +26,27 @@ def streams(client: redis.Redis, prefix: str) -> Streams:
 
 
 @pytest.fixture
-def daemon(redis_server: RedisServer, prefix: str, tmp_path: Path) -> Iterator[MakeDaemon]:
-    """Make daemons on the test's streams; those that still run are killed at the end."""
+def daemon_of(prefix: str, tmp_path: Path) -> Iterator[MakeDaemon]:
+    """Make daemons of a server, on the test's streams; those that still run are killed at last."""
     with ExitStack() as stack:
 
-        def make(url: str = redis_server.url, *, wait: bool = True, **settings: object) -> Daemon:
+        def make(url: str, *, wait: bool = True, **settings: object) -> Daemon:
             made = stack.enter_context(Daemon(url, prefix, tmp_path / "daemon.log", **settings))
             if wait:
                 eventually(made.ready, "the daemon is ready", within_s=60)
             return made
 
         yield make
+
+
+@pytest.fixture
+def daemon(redis_server: RedisServer, daemon_of: MakeDaemon) -> MakeDaemon:
+    """Make daemons of the session's server, or of another."""
+
+    def make(url: str = redis_server.url, **settings: object) -> Daemon:
+        return daemon_of(url, **settings)
+
+    return make
 
 
 @pytest.fixture(scope="session")
