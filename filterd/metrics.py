@@ -66,6 +66,7 @@ class Metrics:
             "oldest_undelivered_seconds", "Age of the oldest entry that was not delivered"
         )
         self.inflight_entries = gauge("inflight_entries", "Entries that this daemon works on")
+        self.tasks = gauge("tasks", "Tasks in this daemon's event loop")
         self.ready = gauge("ready", "1 while Redis answers and the model is warm")
         self.artifact_info = gauge(
             "artifact_info", "1 for the artifact being served", "version", "backbone", "precision"

@@ -47,13 +47,15 @@ def run_daemon(settings: Settings, notifier: Notifier) -> None:
 
 async def _serve(settings: Settings, url: str, notifier: Notifier) -> None:
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.set)
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
     metrics, waiting = Metrics(registry), ["the model"]
     metrics.ready.set_function(lambda: not waiting[0])
+    metrics.tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
     host, port = settings.http_host, settings.http_port
     async with (
         notifier.telling(lambda: waiting[0], stop),
