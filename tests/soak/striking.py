@@ -20,6 +20,7 @@ from tests.soak.publisher import Publisher
 from tests.waiting import eventually
 
 CATCH_S = 60.0
+READY_S = 120.0
 SETTLED_DOWN_S = 0.02
 """What a stopped daemon had sent already is through by then."""
 
@@ -63,7 +64,7 @@ class Striker:
     def strike(self, fault: Fault) -> Strike:
         """Wait until the daemon holds entries, stop it there, strike, and let it go on."""
         daemon = self._site.daemons[fault.daemon]
-        eventually(lambda: _ready(daemon), f"daemon {fault.daemon} is ready", within_s=CATCH_S)
+        eventually(lambda: _ready(daemon), f"daemon {fault.daemon} is ready", within_s=READY_S)
         with self._caught(fault.daemon) as held:
             self._act[fault.kind](fault)
         if fault.kind == "stall":  # held up while it runs, or it would notice nothing
@@ -111,7 +112,7 @@ class Striker:
         daemon = self._site.daemons[fault.daemon]
         daemon.kill()
         time.sleep(fault.lasts_s)
-        daemon.start()
+        self._start(daemon)
 
     def _terminate(self, fault: Fault) -> None:
         daemon = self._site.daemons[fault.daemon]
@@ -119,7 +120,12 @@ class Striker:
         daemon.signal(signal.SIGCONT)
         code = daemon.process.wait(60)
         assert code == 0, f"daemon {fault.daemon} ended with {code} on SIGTERM"
+        self._start(daemon)
+
+    def _start(self, daemon: Daemon) -> None:
+        """A daemon that finds no Redis at its start ends by design: so none is struck until then."""
         daemon.start()
+        eventually(lambda: _ready(daemon), "a daemon is ready again", within_s=READY_S)
 
     def _cut(self, number: int) -> None:
         assert self._site.lines[number].cut(), f"daemon {number} has no connection"
