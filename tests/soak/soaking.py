@@ -20,7 +20,7 @@ from tests.soak.plan import Plan, faults
 from tests.soak.publisher import Publisher
 from tests.soak.reading import Reader
 from tests.soak.report import Report, report
-from tests.soak.striking import Site, Strike, Striker, name
+from tests.soak.striking import READY_S, Site, Strike, Striker, name, ready
 from tests.soak.watching import SAMPLES, Watcher
 from tests.waiting import eventually
 
@@ -70,7 +70,7 @@ def _site(plan: Plan, folder: Path) -> Iterator[Site]:
             for i, line in enumerate(lines)
         ]
         for daemon in daemons:
-            eventually(daemon.ready, "the daemon is ready", within_s=120)
+            eventually(lambda d=daemon: ready(d), "the daemon is ready", within_s=READY_S)
         streams = Streams(_client(server), PREFIX)
         share = plan.rate / plan.publishers
         publishers = [

@@ -64,7 +64,7 @@ class Striker:
     def strike(self, fault: Fault) -> Strike:
         """Wait until the daemon holds entries, stop it there, strike, and let it go on."""
         daemon = self._site.daemons[fault.daemon]
-        eventually(lambda: _ready(daemon), f"daemon {fault.daemon} is ready", within_s=READY_S)
+        eventually(lambda: ready(daemon), f"daemon {fault.daemon} is ready", within_s=READY_S)
         with self._caught(fault.daemon) as held:
             self._act[fault.kind](fault)
         if fault.kind == "stall":  # held up while it runs, or it would notice nothing
@@ -123,9 +123,9 @@ class Striker:
         self._start(daemon)
 
     def _start(self, daemon: Daemon) -> None:
-        """A daemon that finds no Redis at its start ends by design: so none is struck until then."""
+        """And let nothing strike until it is ready: finding no Redis at its start, it would end."""
         daemon.start()
-        eventually(lambda: _ready(daemon), "a daemon is ready again", within_s=READY_S)
+        eventually(lambda: ready(daemon), "a daemon is ready again", within_s=READY_S)
 
     def _cut(self, number: int) -> None:
         assert self._site.lines[number].cut(), f"daemon {number} has no connection"
@@ -149,7 +149,8 @@ def name(number: int) -> str:
     return f"daemon-{number}"
 
 
-def _ready(daemon: Daemon) -> bool:
+def ready(daemon: Daemon) -> bool:
+    """Whether a daemon is ready; not, too, where it is too busy to say so."""
     try:
         return daemon.ready()
     except TimeoutError:
