@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from filterd.errors import ArtifactError
-from filterd.model import ModelConfig, SpamModel
+from filterd.model import LARGEST, ModelConfig, SpamModel
 from filterd.normalizer import Normalization
-from filterd.tokenizer import GPT2_PATTERN, Tokenizer
+from filterd.tokenizer import GPT2_PATTERN, PATTERNS, Tokenizer
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -29,6 +30,13 @@ WEIGHTS = "model.safetensors"
 VOCABULARY = "vocab.tiktoken"
 STARTER = Path(__file__).parent / "starter"
 LABELS = ("ham", "spam")
+
+MANIFEST_BYTES = 16_777_216
+WEIGHTS_BYTES = 68_719_476_736
+VOCABULARY_BYTES = 268_435_456
+"""Larger files are refused unread."""
+
+FLOATS = frozenset({torch.float32, torch.float16, torch.bfloat16})
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -47,9 +55,9 @@ class Manifest(BaseModel):
     normalization: Normalization = "none"
     labels: tuple[Literal["ham"], Literal["spam"]] = ("ham", "spam")
     pooling: Literal["last", "padded-last"] = "last"
-    max_length: int = Field(ge=2)
+    max_length: int = Field(ge=2, le=LARGEST)
     threshold: Share = 0.5
-    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    temperature: float = Field(default=1.0, ge=1e-6, le=1e6)
     files: dict[str, str]
     recipe: dict[str, Any] = {}
     origin: dict[str, str] = {}
@@ -57,6 +65,13 @@ class Manifest(BaseModel):
     libraries: dict[str, str] = {}
     metrics: dict[str, float] = {}
     canaries: dict[str, float] = {}
+
+    @field_validator("pattern")
+    @classmethod
+    def _known_pattern(cls, pattern: str) -> str:
+        if pattern not in PATTERNS:
+            raise ValueError("this version knows no such way of splitting words")
+        return pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +100,12 @@ def load(path: Path | None = None) -> Artifact:
     if not folder.is_dir():
         raise ArtifactError(f"no artifact at {path}: give a directory that holds {MANIFEST}")
     manifest = read_manifest(folder)
-    contents = {name: _read_checked(folder, name, manifest) for name in (WEIGHTS, VOCABULARY)}
-    tokenizer = Tokenizer.from_bytes(contents[VOCABULARY], manifest.pattern)
+    vocabulary = _read_checked(folder, VOCABULARY, VOCABULARY_BYTES, manifest)
+    tokenizer = Tokenizer.from_bytes(vocabulary, manifest.pattern)
+    data = _read_checked(folder, WEIGHTS, WEIGHTS_BYTES, manifest)
     try:
-        weights = load_safetensors(contents[WEIGHTS])
-    except SafetensorError as error:
+        weights = load_safetensors(data)
+    except (SafetensorError, KeyError) as error:  # KeyError: a type that torch does not have
         raise ArtifactError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from error
     _check_shapes(folder, manifest, tokenizer, weights)
     return Artifact(folder, manifest, tokenizer, weights)
@@ -102,11 +118,11 @@ def sha256(data: bytes) -> str:
 
 def read_manifest(folder: Path) -> Manifest:
     """What an artifact says of itself. Raises ArtifactError; no other file of it is looked at."""
+    if not (folder / MANIFEST).exists():
+        raise ArtifactError(f"{folder} is no artifact: it has no {MANIFEST}")
     try:
-        raw = json.loads((folder / MANIFEST).read_bytes())
-    except FileNotFoundError as error:
-        raise ArtifactError(f"{folder} is no artifact: it has no {MANIFEST}") from error
-    except (OSError, ValueError) as error:
+        raw = json.loads(_read(folder, MANIFEST, MANIFEST_BYTES))
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{folder / MANIFEST} cannot be read: {error}") from error
     found = raw.get("format") if isinstance(raw, dict) else None
     if found != FORMAT:
@@ -116,16 +132,30 @@ def read_manifest(folder: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ArtifactError(f"{folder / MANIFEST}: {where}: {first['msg']}") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise ArtifactError(f"{folder / MANIFEST}: {where}: {said}") from error
 
 
-def _read_checked(folder: Path, name: str, manifest: Manifest) -> bytes:
+def _read(folder: Path, name: str, most_bytes: int) -> bytes:
+    """A plain file in the folder: no link out of it, no pipe, no device, nothing endless."""
+    path = folder / name
+    try:
+        found = path.stat()
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise ArtifactError(f"{path} cannot be read: it is a link out of the artifact")
+        if not stat.S_ISREG(found.st_mode):
+            raise ArtifactError(f"{path} cannot be read: it is not a plain file")
+        if found.st_size > most_bytes:
+            raise ArtifactError(f"{path} has {found.st_size} bytes, more than any artifact")
+        return path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _read_checked(folder: Path, name: str, most_bytes: int, manifest: Manifest) -> bytes:
     if name not in manifest.files:
         raise ArtifactError(f"{folder / MANIFEST} has no checksum of {name}")
-    try:
-        data = (folder / name).read_bytes()
-    except OSError as error:
-        raise ArtifactError(f"{folder / name} cannot be read: {error.strerror}") from error
+    data = _read(folder, name, most_bytes)
     if sha256(data) != manifest.files[name]:
         raise ArtifactError(f"{folder / name} is damaged: its checksum is not the manifest's")
     return data
@@ -135,6 +165,8 @@ def _check_shapes(
     folder: Path, manifest: Manifest, tokenizer: Tokenizer, weights: dict[str, Tensor]
 ) -> None:
     config = manifest.model
+    if config.n_layer > len(weights):  # before a model of a billion layers is built
+        raise ArtifactError(f"{folder}: {config.n_layer} layers, but {len(weights)} weights")
     if tokenizer.vocab_size != config.vocab_size:
         raise ArtifactError(
             f"{folder}: the vocabulary has {tokenizer.vocab_size} tokens, "
@@ -152,5 +184,7 @@ def _check_shapes(
             raise ArtifactError(f"{folder}: {'unknown' if want is None else 'missing'}: {name}")
         if have.shape != want:
             raise ArtifactError(f"{folder}: {name} is {list(have.shape)}, not {list(want)}")
+        if have.dtype not in FLOATS:
+            raise ArtifactError(f"{folder}: {name} is of type {have.dtype}, not a float's")
         if not have.isfinite().all():
             raise ArtifactError(f"{folder}: {name} holds values that are not finite")

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from filterd.artifact import Artifact
-from filterd.errors import SettingsError
+from filterd.errors import ArtifactError, SettingsError
 from filterd.normalizer import normalizer
 from filterd.packing import Packed, pack
 from filterd.tokenizer import padded, windows
@@ -90,9 +90,17 @@ class Engine:
         return self.score([self.tokenize(text) for text in texts]).values if texts else []
 
     def warm_up(self) -> None:
-        """Run one small and one full batch, so that the first message does not pay for it."""
+        """Run one small and one full batch, so that the first message does not pay for it.
+
+        Raises ArtifactError where the model cannot score a plain message.
+        """
         canary = self.tokenize(CANARY)
-        self.score([canary])
+        try:
+            self.score([canary])
+        except ArithmeticError as error:
+            raise ArtifactError(
+                f"the artifact {self.manifest.version} scores nothing: {error}"
+            ) from error
         self.score([canary] * max(1, self.max_batch_tokens // canary.count))
 
     def _forward(self, packed: Packed) -> list[float]:
@@ -101,6 +109,8 @@ class Engine:
         spam = logits.softmax(-1)[:, 1].cpu()
         ordered = torch.empty_like(spam)
         ordered[packed.order] = spam
+        if not spam.isfinite().all():
+            raise ArithmeticError("a score is not a number")
         values: list[float] = ordered.tolist()
         return values
 

@@ -16,9 +16,15 @@ from __future__ import annotations
 
 
 class FilterdError(Exception):
-    """The root. ``exit_code`` is what a command ends with when nothing catches it."""
+    """The root. ``exit_code`` is what a command ends with when nothing catches it.
+
+    Its message is one line, whatever names of files, fields or tokens it quotes.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class SettingsError(FilterdError):
@@ -61,3 +67,17 @@ class EntryError(FilterdError):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+def printable(text: str) -> str:
+    r"""A text for one line of a terminal: what cannot be seen, and line ends, as escapes.
+
+    >>> printable("one\ntwo\x1b[31m")
+    'one\\ntwo\\x1b[31m'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )

@@ -20,6 +20,9 @@ from torch.nn import functional as F  # noqa: N812 - the name that all of torch'
 
 from filterd.packing import Group, Packed
 
+LARGEST = 2**20
+"""No size of a model is above this: larger ones would overflow where they are multiplied."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
@@ -44,6 +47,10 @@ class ModelConfig:
         sizes = (self.vocab_size, self.n_positions, self.n_layer, self.n_head, self.n_embd)
         if min(sizes) < 1 or min(self.n_kv_head, self.n_inner) < 0:
             raise ValueError("every size of a model must be at least 1")
+        if max(*sizes, self.n_kv_head, self.n_inner) > LARGEST:
+            raise ValueError(f"no size of a model is above {LARGEST}")
+        if not (0 < self.norm_epsilon < 1 and 1 <= self.rope_theta < 1e12):
+            raise ValueError("norm_epsilon or rope_theta is out of its range")
         if self.n_embd % self.n_head:
             raise ValueError(f"width {self.n_embd} does not divide by {self.n_head} heads")
         if self.n_head % self.kv_heads:

@@ -228,9 +228,10 @@ def test_refusal_leaves_nothing_behind(tmp_path: Path) -> None:
     assert sorted(path.iterdir()) == before
 
 
-def test_a_pattern_that_is_no_regular_expression(folder: Path) -> None:
-    alter(folder, pattern="(unclosed")
-    refused(folder, "regular expression")
+@pytest.mark.parametrize("pattern", ["(unclosed", "", r"(a+)+$", "\ud800", "\x00"])
+def test_a_pattern_that_may_fail_on_a_message(folder: Path, pattern: str) -> None:
+    alter(folder, pattern=pattern)
+    refused(folder, "pattern")
 
 
 def test_a_temperature_without_end(folder: Path) -> None:

@@ -11,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filterd.engine import Engine
-from filterd.tokenizer import Tokenizer
+from filterd.tokenizer import DIGITS_PATTERN, Tokenizer
 from tests.checkpoints import TEXTS
 from tests.trainer.runs import ALTERED, begun, decoded, tiny, trained
 from trainer import encoding, registry
 from trainer.dataset import Message
 from trainer.encoding import Encoder, longest
-from trainer.pretrained.vocabularies import DIGITS_PATTERN
 from trainer.vocabulary import learn
 
 HARD = [*TEXTS, "ＷＩＮ а fr\u200bee  prize", "  spaces \t and\nlines  ", "call 07 99 001"]

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 from tokenizers import models
 
-from filterd.tokenizer import GPT2_PATTERN, Tokenizer
+from filterd.tokenizer import DIGITS_PATTERN, GPT2_PATTERN, Tokenizer
 from tests.checkpoints import TEXTS, byte_level, learned, merges_of
 from trainer.pretrained import cut_vocabulary, vocabularies
-from trainer.pretrained.vocabularies import BYTE_OF, DIGITS_PATTERN, Vocabulary, from_merges
+from trainer.pretrained.vocabularies import BYTE_OF, Vocabulary, from_merges
 from trainer.vocabulary import learn
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

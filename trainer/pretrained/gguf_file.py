@@ -19,9 +19,9 @@ from torch import Tensor
 
 from filterd.errors import ArtifactError
 from filterd.model import ModelConfig
-from filterd.tokenizer import GPT2_PATTERN
+from filterd.tokenizer import DIGITS_PATTERN, GPT2_PATTERN
 from trainer.pretrained.llama import config_of
-from trainer.pretrained.vocabularies import DIGITS_PATTERN, Vocabulary, end_of_text, from_merges
+from trainer.pretrained.vocabularies import Vocabulary, end_of_text, from_merges
 
 OUTER = {"token_embd.weight": "embed_tokens.weight", "output_norm.weight": "norm.weight"}
 INNER = {

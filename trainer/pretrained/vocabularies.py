@@ -24,18 +24,9 @@ import torch
 from torch import Tensor
 
 from filterd.errors import ArtifactError, UnavailableError
-from filterd.tokenizer import GPT2_PATTERN, Tokenizer
+from filterd.tokenizer import DIGITS_PATTERN, GPT2_PATTERN, Tokenizer
 from trainer.pretrained.weights import read_json
 
-DIGITS_PATTERN = (
-    r"""'(?:[sdmt]|ll|ve|re)|\p{N}| ?\p{L}++| ?[^\s\p{L}\p{N}]++|\s++(?=\p{N}|$)|\s+(?!\S)|\s"""
-)
-"""SmolLM2's split into words: every digit alone, GPT-2's split between them.
-
-White space before a digit stays whole, because there GPT-2's split sees the end of its text. Equal
-for every character but 13 digits of Unicode 17 (U+11DE0 to 9, U+16FF4 to 6), which tiktoken's
-tables do not know yet.
-"""
 END_OF_TEXT = "<|endoftext|>"
 TOKENIZER = "tokenizer.json"
 PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
