@@ -16,10 +16,12 @@ from filterd.tokenizer import Tokenizer
 CONFIG = ModelConfig(vocab_size=257, n_positions=32, n_layer=2, n_head=2, n_embd=16)
 
 
-def tiny_artifact(path: Path, *, version: str = "tiny-1", seed: int = 0) -> Path:
+def tiny_artifact(
+    path: Path, *, version: str = "tiny-1", seed: int = 0, config: ModelConfig = CONFIG
+) -> Path:
     """Write an artifact whose scores are arbitrary, and the same for the same seed."""
     path.mkdir(parents=True)
-    model = SpamModel(CONFIG)
+    model = SpamModel(config)
     model.initialise(torch.Generator().manual_seed(seed))
     with torch.no_grad():
         model.head.weight.mul_(50)  # scores that differ, instead of all near a half
@@ -32,8 +34,8 @@ def tiny_artifact(path: Path, *, version: str = "tiny-1", seed: int = 0) -> Path
         "version": version,
         "created_at": "2026-01-01T00:00:00Z",
         "backbone": "tiny",
-        "model": asdict(CONFIG),
-        "max_length": 32,
+        "model": asdict(config),
+        "max_length": config.n_positions,
         "files": {name: sha256(data) for name, data in contents.items()},
     }
     (path / MANIFEST).write_text(json.dumps(manifest))

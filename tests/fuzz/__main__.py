@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.artifacts import tiny_artifact
 from tests.e2e.daemon import Daemon, Streams
-from tests.fuzz.campaign import SETTINGS, Campaign
+from tests.fuzz.campaign import SETTINGS, SHAPE, Campaign
 from tests.fuzz.entries import cases
 from tests.servers import RedisServer, binary
 from tests.waiting import eventually
@@ -36,7 +36,7 @@ def main() -> int:
     assert program is not None, f"no {options.server} server is installed"
     with tempfile.TemporaryDirectory(prefix="fd-") as name:
         folder = Path(name)
-        artifact = tiny_artifact(folder / "tiny")
+        artifact = tiny_artifact(folder / "tiny", config=SHAPE)
         with (
             RedisServer(program, folder / "server") as server,
             server.client() as client,

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from filterd.model import ModelConfig
 from tests.e2e.daemon import Daemon, Streams
 from tests.fuzz.entries import CARRIED, LIMIT, Case
 
@@ -21,6 +22,9 @@ SETTINGS = {
     "OUTPUT_MAXLEN": 100_000,
 }
 """The daemon's, for which ``entries.py`` says what is expected."""
+
+SHAPE = ModelConfig(vocab_size=257, n_positions=256, n_layer=1, n_head=1, n_embd=8)
+"""A model so small that what is tried is the path around it."""
 
 CHUNK = 500
 CHUNK_BYTES = 4_194_304
