@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from filterd import __version__
-from filterd.commands import messages, opinions, serving
+from filterd.commands import inspecting, messages, opinions, serving
 from filterd.errors import FilterdError
 from filterd.options import debug_option
 
@@ -35,6 +35,7 @@ for _command in (
     messages.publish,
     messages.tail,
     opinions.feedback,
+    inspecting.audit,
 ):
     cli.add_command(_command)
 

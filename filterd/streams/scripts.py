@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import cast
+from typing import Any, cast
 
+import redis as blocking
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from filterd.streams.connection import translated
 
-SHARED = {"read": "wanted", "claim": "wanted"}
+SHARED = {
+    "read": "wanted",
+    "claim": "wanted",
+    "audit_entries": "walk",
+    "audit_outcomes": "walk",
+}
 """Scripts that begin with another file's functions."""
 
 Argument = str | bytes | int
@@ -30,11 +36,8 @@ class Script:
     """One script. Calling it sends its hash, and its text where the server does not know it."""
 
     def __init__(self, redis: Redis, name: str) -> None:
-        names = [SHARED[name], name] if name in SHARED else [name]
-        folder = files("filterd.streams")
-        text = "\n".join((folder / f"{part}.lua").read_text() for part in names)
         self._redis = redis
-        self._run = redis.register_script(text)
+        self._run = redis.register_script(_text(name))
 
     async def confirmed(
         self, keys: Sequence[str], args: Sequence[Argument], wait: Wait
@@ -67,3 +70,21 @@ class Script:
         """Run it. Raises UnavailableError, or GroupMissingError, as the server answers."""
         with translated():
             return await self._run(keys=list(keys), args=list(args))
+
+
+class SyncScript:
+    """The same for commands, which wait for each answer."""
+
+    def __init__(self, client: blocking.Redis, name: str) -> None:
+        self._run = client.register_script(_text(name))
+
+    def __call__(self, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+        """Run it. Raises UnavailableError, or GroupMissingError, as the server answers."""
+        with translated():
+            return self._run(keys=list(keys), args=list(args))
+
+
+def _text(name: str) -> str:
+    names = [SHARED[name], name] if name in SHARED else [name]
+    folder = files("filterd.streams")
+    return "\n".join((folder / f"{part}.lua").read_text() for part in names)

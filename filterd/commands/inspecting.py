@@ -1,0 +1,53 @@
+"""``filterd audit``: is all as it should be?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from filterd.options import Command
+
+if TYPE_CHECKING:
+    from filterd.settings import Settings
+
+AUDITED = ("redis_url", "input_stream", "output_stream", "dead_stream", "group", "output_maxlen")
+
+
+@click.command(cls=Command, fields=AUDITED, short_help="Prove that nothing is lost or doubled.")
+@click.option("--json", "as_object", is_flag=True, help="One JSON object.")
+@click.option(
+    "--list",
+    "listed",
+    type=click.IntRange(0),
+    default=20,
+    show_default=True,
+    help="Name this many entries of each kind that is wrong.",
+)
+@click.pass_context
+def audit(ctx: click.Context, settings: Settings, as_object: bool, listed: int) -> None:
+    """Prove, from what the streams still hold, that every entry is exactly one of these: it has
+    a verdict, or a dead letter, or it is pending, or not yet delivered. Daemons may go on working.
+
+    Exit code 1 where that is not so, with the entries' ids.
+
+    \b
+    filterd audit
+    filterd audit --json --list 1000
+    """
+    from filterd import auditing as work
+    from filterd.streams.audit import StreamNames, audit, work_ahead
+    from filterd.streams.client import open_client
+    from filterd.terminal import progress
+
+    names = StreamNames(
+        settings.input_stream, settings.output_stream, settings.dead_stream, settings.group
+    )
+    with open_client(settings.redis_url.get_secret_value()) as client:
+        ahead = work_ahead(client, names)
+        with progress("auditing", ahead, quiet_output=True) as watch:
+            report = audit(client, names, settings.output_maxlen, watch)
+    for line in [work.as_json(report)] if as_object else work.as_lines(report, listed):
+        click.echo(line)
+    if not report.sound:
+        ctx.exit(1)
