@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from filterd import __version__
-from filterd.commands import inspecting, messages, opinions, serving
+from filterd.commands import dead, inspecting, messages, opinions, serving
 from filterd.errors import FilterdError
 from filterd.options import debug_option
 
@@ -36,6 +36,7 @@ for _command in (
     messages.tail,
     opinions.feedback,
     inspecting.audit,
+    dead.dead,
 ):
     cli.add_command(_command)
 

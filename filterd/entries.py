@@ -72,6 +72,47 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter as its stream shows it, without what it carries.
+
+    id: its own · carried: how many bytes of the entry's fields it keeps · at_ms: by the server's
+    clock · stream: the entry's, where there are partitions. What it does not say is empty or zero.
+    """
+
+    id: str
+    entry: str
+    reason: str
+    detail: str
+    deliveries: int
+    at_ms: int
+    carried: int
+    stream: str = ""
+
+    @classmethod
+    def parse(cls, id_: bytes, carried: int, parts: Sequence[bytes]) -> Letter:
+        """parts: its own fields, names and values in turn."""
+        said = dict(zip(parts[::2], parts[1::2], strict=True))
+
+        def text(name: bytes) -> str:
+            return said.get(name, b"").decode(errors="replace")
+
+        def number(name: bytes) -> int:
+            value = said.get(name, b"")
+            return int(value) if value.isdigit() else 0
+
+        return cls(
+            id_.decode(),
+            text(b"entry"),
+            text(b"reason"),
+            text(b"detail"),
+            number(b"deliveries"),
+            number(b"at"),
+            carried,
+            text(b"stream"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A verdict on an entry, ready to settle."""
 

@@ -36,13 +36,12 @@ def audit(ctx: click.Context, settings: Settings, as_object: bool, listed: int) 
     filterd audit --json --list 1000
     """
     from filterd import auditing as work
-    from filterd.streams.audit import StreamNames, audit, work_ahead
+    from filterd.streams.audit import audit, work_ahead
     from filterd.streams.client import open_client
+    from filterd.streams.names import StreamNames
     from filterd.terminal import progress
 
-    names = StreamNames(
-        settings.input_stream, settings.output_stream, settings.dead_stream, settings.group
-    )
+    names = StreamNames.of(settings)
     with open_client(settings.redis_url.get_secret_value()) as client:
         ahead = work_ahead(client, names)
         with progress("auditing", ahead, quiet_output=True) as watch:

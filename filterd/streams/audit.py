@@ -26,33 +26,13 @@ from filterd.streams.audit_report import Report, Tally
 from filterd.streams.connection import translated
 from filterd.streams.consumer import before, watermark_key
 from filterd.streams.id_table import Counts, Ids, IdTable, array, is_id, ms_of, pack, unpack
+from filterd.streams.names import StreamNames
 from filterd.streams.scripts import Argument, SyncScript
 
 if TYPE_CHECKING:
     import redis
 
 PAGE = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class StreamNames:
-    """Whose work is audited. closed: the record of dead letters that were replayed or dropped."""
-
-    input: str
-    output: str
-    dead: str
-    group: str
-
-    @property
-    def closed(self) -> str:
-        """Where ``dead replay`` and ``dead drop`` leave word; it shares the dead letters' slot."""
-        return closed_key(self.dead)
-
-
-def closed_key(dead: str) -> str:
-    """The stream that keeps what became of dead letters that were replayed or dropped."""
-    tag = dead if "{" in dead else f"{{{dead}}}"
-    return f"{tag}:closed"
 
 
 def audit(

@@ -18,6 +18,9 @@ SHARED = {
     "claim": "wanted",
     "audit_entries": "walk",
     "audit_outcomes": "walk",
+    "dead_page": "walk",
+    "dead_close": "message",
+    "dead_message": "message",
 }
 """Scripts that begin with another file's functions."""
 
@@ -76,7 +79,8 @@ class SyncScript:
     """The same for commands, which wait for each answer."""
 
     def __init__(self, client: blocking.Redis, name: str) -> None:
-        self._run = client.register_script(_text(name))
+        self.text = _text(name)
+        self._run = client.register_script(self.text)
 
     def __call__(self, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """Run it. Raises UnavailableError, or GroupMissingError, as the server answers."""

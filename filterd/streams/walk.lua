@@ -1,4 +1,4 @@
--- Shared by audit_entries.lua and audit_outcomes.lua: visit entries one by one, so that the server
+-- Shared by audit_entries.lua, audit_outcomes.lua and dead_page.lua: visit entries one by one, so that the server
 -- never holds two bodies for us, until enough of them, or enough bytes, have been seen.
 -- Returns the id to go on after, '' at the end.
 local MOST_BYTES = 16777216

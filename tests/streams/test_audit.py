@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from filterd.errors import SettingsError, UnavailableError
 from filterd.streams import audit as auditing
 from filterd.streams import audit_report
-from filterd.streams.audit import StreamNames, audit, work_ahead
+from filterd.streams.audit import audit, work_ahead
 from filterd.streams.audit_report import Report
 from filterd.streams.consumer import watermark_key
 from filterd.streams.id_table import IdTable, array, is_id, pack, unpack
+from filterd.streams.names import StreamNames
 from tests.commands import filterd
 
 MOST = 1000

@@ -1,0 +1,3 @@
+-- What a dead letter carries. KEYS: dead letters. ARGV: its id. Returns name, value, …
+local letter = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+return letter and message_of(letter[2]) or {}
