@@ -12,10 +12,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUNTIME := $(VENV)/.filterd-runtime
 DEV := $(VENV)/.filterd-dev
-SOURCES := filterd trainer tests
+SOURCES := filterd trainer tests deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format constraints clean
+.PHONY: help demo test check lint format deploy constraints clean
 
 help: ## List what can be done
 	@sed -n 's/^\([a-z]*\):.*## /\1 | /p' $(firstword $(MAKEFILE_LIST)) | \
@@ -39,6 +39,10 @@ lint: $(DEV) ## Lint and formatting
 format: $(DEV) ## Format, and fix what can be fixed
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
+
+deploy: $(DEV) ## Make what in deploy/ is made from something else there
+	$(BIN)/python deploy/grafana/dashboard.py > deploy/grafana/dashboard.json
+	$(BIN)/python deploy/kubernetes/prometheus_rule.py > deploy/kubernetes/prometheus-rule.yaml
 
 constraints: ## Renew constraints.txt with the newest versions that pyproject.toml accepts
 	$(MAKE) --always-make VENV=.venv-fresh CONSTRAINTS=/dev/null TORCH= .venv-fresh/.filterd-dev

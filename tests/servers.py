@@ -180,6 +180,7 @@ def in_step(primary: redis.Redis) -> bool:
 
 
 def free_port() -> int:
+    """A loopback port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -19,8 +19,8 @@ import pytest
 
 from tests.artifacts import tiny_artifact
 from tests.documents.markdown import Code, code
-from tests.e2e.daemon import Daemon, free_port
-from tests.servers import RedisServer, binary
+from tests.e2e.daemon import Daemon
+from tests.servers import RedisServer, binary, free_port
 from tests.trainer.runs import toml
 from tests.waiting import eventually
 

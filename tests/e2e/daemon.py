@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -18,16 +17,18 @@ from typing import Any, Self
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.servers import free_port
+
 
 class Daemon:
     """``filterd run`` in a process of its own. settings: without the prefix ``FILTERD_``."""
 
     def __init__(self, url: str, prefix: str, log: Path, **settings: object) -> None:
-        self._port = free_port()
+        self.port = free_port()
         self._log = log
         given = {
             "REDIS_URL": url,
-            "HTTP_PORT": self._port,
+            "HTTP_PORT": self.port,
             "GROUP": f"{prefix}-group",
             "INPUT_STREAM": f"{prefix}:in",
             "OUTPUT_STREAM": f"{prefix}:out",
@@ -70,7 +71,7 @@ class Daemon:
 
     def get(self, path: str) -> Any:
         """An HTTP GET."""
-        return urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=5)
+        return urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5)
 
     def metric(self, name: str, **labels: str) -> float:
         """The value of a series."""
@@ -148,10 +149,3 @@ class Streams:
         assert max(found.values(), default=1) == 1, [k for k, n in found.items() if n > 1][:5]
         assert found.keys() <= set(ids)
         return found.keys() == set(ids) and self.pending() == 0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
