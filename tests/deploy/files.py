@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -19,6 +22,12 @@ _NOT_METRICS = re.compile(
 )
 _NAME = re.compile(r"(?<![\w:.])[a-zA-Z_][\w:]*(?![\w:]*\s*\()")
 _WORDS = {"and", "or", "unless", "offset", "bool", "by", "on", "group_left", "group_right"}
+
+
+def needs(program: str, package: str) -> pytest.MarkDecorator:
+    """Skip where a program is not installed; in CI it has to be."""
+    absent = shutil.which(program) is None and not os.environ.get("CI")
+    return pytest.mark.skipif(absent, reason=f"Debian's package {package} is not installed")
 
 
 def rules(kind: str) -> list[dict[str, Any]]:

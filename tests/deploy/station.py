@@ -135,7 +135,10 @@ class Prometheus:
 
 
 class Publisher:
-    """A thread that publishes texts over and over, ten times a second; None is no text at all."""
+    """A thread that publishes texts over and over, ten times a second; None is no text at all.
+
+    Each has a number at its end, so that no two are equal.
+    """
 
     def __init__(self, url: str, stream: str) -> None:
         self._client = redis.Redis.from_url(url)
@@ -152,13 +155,13 @@ class Publisher:
     def _run(self) -> None:
         position = 0
         while not self._stop.wait(0.1):
-            texts = self._texts
-            chosen = [texts[(position + step) % len(texts)] for step in range(self._at_once)]
-            position += len(chosen)
+            texts, first, position = self._texts, position, position + self._at_once
             try:
                 with self._client.pipeline(transaction=False) as pipe:
-                    for text in chosen:
-                        pipe.xadd(self._stream, {"x": ""} if text is None else {"text": text})
+                    for number in range(first, position):
+                        text = texts[number % len(texts)]
+                        fields = {"x": ""} if text is None else {"text": f"{text} {number}"}
+                        pipe.xadd(self._stream, fields)
                     pipe.execute()
             except redis.RedisError:
                 continue  # it is away: that is one of the faults

@@ -7,7 +7,6 @@ real, only the clock is faster (``tests.deploy.station``).
 from __future__ import annotations
 
 import math
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from tests.deploy.files import (
     DEPLOY,
     RULES,
     metric_names,
+    needs,
     panel_expressions,
     rules,
     variable_queries,
@@ -32,12 +32,7 @@ from tests.e2e.daemon import Daemon
 from tests.servers import RedisServer, binary
 from tests.waiting import eventually
 
-pytestmark = [
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(
-        shutil.which("promtool") is None, reason="Debian's package prometheus is not installed"
-    ),
-]
+pytestmark = [pytest.mark.timeout(300), needs("promtool", "prometheus")]
 SLOW_S = 120.0
 RATE = 150
 INPUT, OUTPUT = "watched:in", "watched:out"
