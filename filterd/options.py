@@ -44,11 +44,12 @@ class Command(click.Command):
     def _setting_options(self) -> list[click.Parameter]:
         if not self._fields:
             return []
-        from filterd.settings import Settings
+        from filterd.settings import PREFIX, Settings
 
         known = Settings.model_fields
         return [
-            _option(name, known[name]) for name in (known if self._fields == ALL else self._fields)
+            option(PREFIX, name, known[name])
+            for name in (known if self._fields == ALL else self._fields)
         ]
 
 
@@ -69,9 +70,8 @@ def debug_option() -> click.Option:
     )
 
 
-def _option(name: str, field: FieldInfo) -> click.Option:
-    from filterd.settings import PREFIX
-
+def option(prefix: str, name: str, field: FieldInfo) -> click.Option:
+    """The option of a setting, which is an environment variable with that prefix too."""
     default = field.get_default(call_default_factory=True)
     if hasattr(default, "get_secret_value"):
         default = default.get_secret_value()
@@ -80,7 +80,7 @@ def _option(name: str, field: FieldInfo) -> click.Option:
         ["--" + name.replace("_", "-"), name],
         type=_type(field.annotation),
         default=None,
-        help=f"{field.description}  [{PREFIX}{name.upper()}{shown}]",
+        help=f"{field.description}  [{prefix}{name.upper()}{shown}]",
     )
 
 

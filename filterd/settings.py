@@ -6,9 +6,9 @@ import difflib
 import os
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -22,6 +22,7 @@ KUBERNETES = re.compile(r"FILTERD_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP
 """What Kubernetes injects into every pod for a Service named ``filterd``."""
 
 Name = Annotated[str, Field(min_length=1)]
+M = TypeVar("M", bound=BaseSettings)
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -95,14 +96,7 @@ class Settings(BaseSettings):
 
         Raises SettingsError in one line that names the variable and what it wants.
         """
-        _refuse_misspelt(os.environ)
-        try:
-            return cls(**overrides)  # type: ignore[arg-type]
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            field = "_".join(str(part) for part in first["loc"][:1]).upper()
-            where = f"{PREFIX}{field}: " if field else ""
-            raise SettingsError(where + first["msg"].removeprefix("Value error, ")) from None
+        return read(cls, overrides)
 
     @property
     def consumer_name(self) -> str:
@@ -145,11 +139,27 @@ class Settings(BaseSettings):
         return self
 
 
-def _refuse_misspelt(names: Iterable[str]) -> None:
-    known = [PREFIX + field.upper() for field in Settings.model_fields]
+def read(model: type[M], overrides: Mapping[str, Any]) -> M:
+    """Read settings from the environment, under their model's prefix; ``overrides`` win.
+
+    Raises SettingsError in one line that names the variable and what it wants.
+    """
+    prefix = model.model_config["env_prefix"]
+    _refuse_misspelt(os.environ, prefix, model.model_fields)
+    try:
+        return model(**overrides)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        field = "_".join(str(part) for part in first["loc"][:1]).upper()
+        where = f"{prefix}{field}: " if field else ""
+        raise SettingsError(where + first["msg"].removeprefix("Value error, ")) from None
+
+
+def _refuse_misspelt(names: Iterable[str], prefix: str, fields: Iterable[str]) -> None:
+    known = [prefix + field.upper() for field in fields]
     for name in names:
         upper = name.upper()
-        if not upper.startswith(PREFIX) or upper in known or KUBERNETES.fullmatch(upper):
+        if not upper.startswith(prefix) or upper in known or KUBERNETES.fullmatch(upper):
             continue
         near = difflib.get_close_matches(upper, known, n=1, cutoff=0.0)
         raise SettingsError(f"no setting is called {name}: did you mean {near[0]}?")

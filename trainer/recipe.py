@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -184,6 +185,12 @@ def of_artifact(manifest: Manifest) -> Recipe:
             f"{manifest.version} was made by another version of the trainer, whose recipe this one "
             "cannot repeat: train it anew"
         ) from error
+
+
+def as_toml(recipe: Recipe) -> str:
+    """A recipe as a file of its own, every choice spelt out."""
+    values = recipe.model_dump(exclude_none=True)
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
 
 
 def _parse(overrides: Sequence[str]) -> dict[str, str | int | None]:

@@ -142,16 +142,18 @@ class Registry:
 
     def keep(
         self,
-        name: str,
+        name: str | None,
         why: str,
         *,
         run: Mapping[str, Any] | None = None,
         unless: Callable[[Change], str] | None = None,
     ) -> Change:
-        """Make an artifact the challenger; the champion stays."""
-        return self._change(
-            "keep", lambda before: replace(before, challenger=name), why, run, unless
-        )
+        """Make an artifact the challenger, or leave it as it is; the champion stays."""
+
+        def change(before: Change) -> Change:
+            return before if name is None else replace(before, challenger=name)
+
+        return self._change("keep", change, why, run, unless)
 
     def roll_back(self, name: str | None, why: str) -> Change:
         """Make an earlier champion the champion again; without a name the one before this."""
@@ -185,11 +187,17 @@ class Registry:
                 (self.folder / name).rename(self.folder / f"{TRASH}{name}")
                 self._reached(f"pruned {name}")
             if not dry_run:
-                self._sweep()
+                self._sweep(keep)
             return gone
 
-    def _sweep(self) -> None:
-        """Remove what was pruned, and what a crash left of artifacts that were being written."""
+    def _sweep(self, keep: int) -> None:
+        """Remove what was pruned, what a crash left of artifacts that were being written, and the
+        reports of all retrainings but the last: of those the history still tells.
+        """
+        told = [str(change.run["report"]) for change in self.history() if change.run]
+        for report in (self.folder / RUNS).glob("*"):
+            if report.name not in told[-keep:]:
+                shutil.rmtree(report)
         yesterday = time.time() - STALE_S
         for path in self.folder.glob(".*"):
             written = path.name[1:].rpartition(".")[0] and path.stat().st_mtime < yesterday
@@ -249,11 +257,11 @@ class Registry:
         if (now["champion"], now["challenger"]) == (state.champion, state.challenger):
             return state
         found = Change(
-            champion=now["champion"],
-            challenger=now["challenger"],
-            number=state.number + 1,
-            at=history.now(),
-            action="found",
+            state.number + 1,
+            history.now(),
+            "found",
+            now["champion"],
+            now["challenger"],
             by="",
             why="the links were moved by hand",
         )

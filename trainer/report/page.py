@@ -49,24 +49,32 @@ class Row:
 
 def html(findings: Findings, plots: Mapping[str, Plot]) -> str:
     """The whole page, as HTML."""
-    environment = Environment(
+    differences = findings.differences
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            found=findings,
+            measures=findings.evaluation.measures,
+            headline=headline(findings),
+            comparison=comparison(findings),
+            rows=[_row(findings, name, verdict(name, differences.get(name))) for name in MEASURED],
+            figures=[_figure(plot) for name, plot in plots.items() if name not in IN_TABLES],
+            altered=_altered(findings),
+            baseline_name=BASELINE,
+            resamples=RESAMPLES,
+        )
+    )
+
+
+def environment() -> Environment:
+    """The templates of all pages."""
+    return Environment(
         loader=PackageLoader("trainer", "report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    differences = findings.differences
-    return environment.get_template("page.html").render(
-        found=findings,
-        measures=findings.evaluation.measures,
-        headline=headline(findings),
-        comparison=comparison(findings),
-        rows=[_row(findings, name, verdict(name, differences.get(name))) for name in MEASURED],
-        figures=[_figure(plot) for name, plot in plots.items() if name not in IN_TABLES],
-        altered=_altered(findings),
-        baseline_name=BASELINE,
-        resamples=RESAMPLES,
     )
 
 

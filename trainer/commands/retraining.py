@@ -1,0 +1,85 @@
+"""``trainer retrain``: the scheduled job."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainer.commands.options import debug_option
+
+if TYPE_CHECKING:
+    from trainer.retraining.job import Job
+    from trainer.settings import TrainerSettings
+
+
+class _Command(click.Command):
+    """A command that takes the trainer's settings as options; it gets them as ``settings``."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Its own options, then those of the settings."""
+        from filterd.options import option
+        from trainer.settings import PREFIX, TrainerSettings
+
+        own = super().get_params(ctx)  # the last one is --help
+        fields = TrainerSettings.model_fields
+        return [*own[:-1], *(option(PREFIX, name, fields[name]) for name in fields), *own[-1:]]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Read the settings; options that were given win over the environment."""
+        from trainer.settings import TrainerSettings
+
+        given = {name: ctx.params.pop(name) for name in TrainerSettings.model_fields}
+        ctx.params["settings"] = TrainerSettings.load(
+            **{name: value for name, value in given.items() if value is not None}
+        )
+        return super().invoke(ctx)
+
+
+@click.command(cls=_Command)
+@debug_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for what became of it.")
+def retrain(settings: TrainerSettings, as_json: bool) -> None:
+    """Train a challenger on new feedback, and promote it if it passes the gate.
+
+    For a scheduler: one run at a time, and what is interrupted leaves everything as it was. Ends
+    with 0 when it promoted, kept the champion or had nothing to do (the line says which), 1 when
+    it failed or another run is going on, 2 when it was used wrongly. FILTERD_REDIS_URL and the
+    names of the streams are the daemon's.
+    """
+    from filterd.settings import Settings
+    from filterd.streams.client import open_client
+    from filterd.streams.feedback import FeedbackStream
+    from trainer.retraining.job import Job
+    from trainer.retraining.traffic import Traffic
+
+    where = Settings.load()
+    with open_client(where.redis_url.get_secret_value()) as client:
+        inputs, outputs = (where.input_stream,), (where.output_stream,)
+        stream = FeedbackStream(client, where.feedback_stream, inputs, where.max_text_bytes)
+        job = Job(
+            settings,
+            stream,
+            Traffic(client, inputs, outputs),
+            lambda line: click.echo(line, err=True),
+            lambda _: None,
+        )
+        _run(job, settings, as_json)
+
+
+def _run(job: Job, settings: TrainerSettings, as_json: bool) -> None:
+    from trainer.retraining import textfile
+
+    ended = None
+    try:
+        ended = job.run()
+    finally:
+        if settings.metrics_file is not None:
+            textfile.write(settings.metrics_file, ended, job.committed())
+    if as_json:
+        click.echo(json.dumps(ended.as_json()))
+        return
+    click.echo(f"{ended.outcome}: {ended.why}")
+    if ended.report is not None:
+        click.echo(f"champion {ended.champion}, challenger {ended.challenger}: {ended.report}")
