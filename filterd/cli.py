@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from filterd import __version__
-from filterd.commands import dead, inspecting, messages, opinions, serving
+from filterd.commands import dead, inspecting, messages, opinions, past, serving
 from filterd.errors import FilterdError
 from filterd.options import debug_option
 
@@ -37,6 +37,7 @@ for _command in (
     opinions.feedback,
     inspecting.audit,
     dead.dead,
+    past.replay,
 ):
     cli.add_command(_command)
 
