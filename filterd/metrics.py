@@ -11,11 +11,13 @@ from filterd.entries import Label, Reason
 from filterd.streams.connection import KINDS
 
 ReloadResult = Literal["loaded", "refused"]
+ShadowResult = Literal["same", "to_spam", "to_ham"]
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60)
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 TOKENS = (16, 64, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536)
 SHARES = tuple(step / 20 for step in range(1, 21))
+SHIFTS = tuple(step / 10 for step in range(-10, 11))
 
 
 class Metrics:
@@ -72,6 +74,17 @@ class Metrics:
             "artifact_info", "1 for the artifact being served", "version", "backbone", "precision"
         )
         self.reloads = counter("reloads", "New artifacts, loaded or refused", "result")
+        self.shadow_reloads = counter("shadow_reloads", "Challengers, loaded or refused", "result")
+        self.shadow_info = gauge("shadow_info", "1 for the challenger in the shadow", "version")
+        self.shadow_verdicts = counter(
+            "shadow_verdicts", "Verdicts that the challenger gave too, against them", "result"
+        )
+        self.shadow_shift = histogram(
+            "shadow_shift", "The challenger's score minus the champion's", SHIFTS
+        )
+        self.shadow_dropped = counter(
+            "shadow_dropped", "Verdicts that the challenger was too slow for"
+        )
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
@@ -82,6 +95,8 @@ class Metrics:
             (self.batch_dispatch, get_args(DispatchReason)),
             (self.redis_errors, sorted(KINDS)),
             (self.reloads, get_args(ReloadResult)),
+            (self.shadow_reloads, get_args(ReloadResult)),
+            (self.shadow_verdicts, get_args(ShadowResult)),
         ):
             for value in values:
                 family.labels(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import structlog
 
@@ -82,7 +83,16 @@ class Scorer:
             seen[key] = classifier.engine.tokenize(entry.text)
         return Work(entry, key, seen[key], classifier)
 
+    def swap(self, classifier: Classifier) -> None:
+        """From now on prepare for another one; what is prepared is scored by the one before."""
+        self.classifier = classifier
+
     def answer(self, works: Sequence[Work]) -> list[Outcome]:
+        """Score a batch, each work by the classifier that tokenised it."""
+        by_classifier = groupby(works, key=lambda work: work.classifier)
+        return [out for _, group in by_classifier for out in self._answer(list(group))]
+
+    def _answer(self, works: Sequence[Work]) -> list[Outcome]:
         """Score works of one classifier, equal texts once.
 
         Where that fails, in halves, until what fails alone is found.
@@ -95,7 +105,7 @@ class Scorer:
         except Exception as error:  # noqa: BLE001 - whatever a model does on one message
             if len(works) > 1:
                 middle = len(works) // 2
-                return self.answer(works[:middle]) + self.answer(works[middle:])
+                return self._answer(works[:middle]) + self._answer(works[middle:])
             return [self._poison(works[0], error)]
         if scores is not None:
             self._metrics.batch_padding_ratio.observe(scores.padding_ratio)

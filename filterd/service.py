@@ -6,12 +6,15 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
 
 import structlog
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from redis.asyncio import Redis
 
 from filterd import logs
+from filterd.artifact import STARTER
 from filterd.classifier import Classifier
 from filterd.entries import wanted_fields
 from filterd.errors import UnavailableError
@@ -19,13 +22,16 @@ from filterd.lanes import LaneConfig
 from filterd.metrics import Metrics
 from filterd.notify import Notifier
 from filterd.pipeline import Pipeline, PipelineConfig
+from filterd.reloading import Reloader
 from filterd.scoring import Scorer
 from filterd.settings import Settings
+from filterd.shadow import Shadow
 from filterd.streams.client import reachable
 from filterd.streams.connection import STARTING, connect, translated
 from filterd.streams.consumer import Consumer, ReadConfig
 from filterd.streams.scripts import Wait
 from filterd.streams.settling import Settler
+from filterd.streams.shadowing import Disagreements
 from filterd.streams.trimming import Trimmer
 from filterd.web import serve
 
@@ -63,11 +69,13 @@ async def _serve(settings: Settings, url: str, notifier: Notifier) -> None:
         _client(url, stop) as redis,
     ):
         log.info("listening", http=f"http://{host}:{bound}", consumer=settings.consumer_name)
-        classifier = await asyncio.to_thread(_warm_classifier, settings)
-        manifest, precision = classifier.engine.manifest, classifier.engine.precision
-        metrics.artifact_info.labels(manifest.version, manifest.backbone, precision).set(1)
-        log.info("model is warm", artifact=manifest.version, precision=precision)
-        await _run(settings, redis, classifier, metrics, stop, waiting)
+        path = settings.artifact or STARTER
+        reloader = Reloader(path, partial(_load, settings), metrics.reloads, settings.reload_s)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
+        classifier = await asyncio.to_thread(reloader.first)
+        _serves(metrics, classifier)
+        log.info("model is warm", artifact=classifier.engine.manifest.version)
+        await _run(settings, redis, classifier, reloader, metrics, stop, waiting)
     log.info("stopped")
 
 
@@ -75,6 +83,7 @@ async def _run(
     settings: Settings,
     redis: Redis,
     classifier: Classifier,
+    reloader: Reloader,
     metrics: Metrics,
     stop: asyncio.Event,
     waiting: list[str],
@@ -92,11 +101,15 @@ async def _run(
     )
     lane = LaneConfig(classifier.engine.max_batch_tokens, settings.linger_s)
     limits = PipelineConfig(lane, settings.claim_idle_s)
-    pipeline = Pipeline(limits, consumer, settler, scorer, metrics, stop)
+    disagreements = Disagreements(redis, settings.shadow_stream, show_text=settings.shadow_text)
+    shadow = Shadow(settings.shadow_share, metrics, disagreements)
+    pipeline = Pipeline(limits, consumer, settler, scorer, metrics, stop, [shadow.watch])
     trimmer = Trimmer(redis, settings.input_stream, settings.group, settings.input_retention_s)
     upkeep = [
         asyncio.create_task(_watch(consumer, metrics)),
         asyncio.create_task(_trim(trimmer)),
+        asyncio.create_task(reloader.run(partial(_swap, scorer, metrics))),
+        asyncio.create_task(_shadow(settings, metrics, shadow)),
     ]
     serving = asyncio.create_task(pipeline.run())
     stopped = asyncio.create_task(stop.wait())
@@ -118,16 +131,40 @@ async def _run(
         await asyncio.gather(*upkeep, stopped, serving, return_exceptions=True)
 
 
-def _warm_classifier(settings: Settings) -> Classifier:
-    classifier = Classifier.load(
-        settings.artifact,
+def _load(settings: Settings, path: Path) -> Classifier:
+    return Classifier.load(
+        path,
         device=settings.device,
         precision=settings.precision,
         threshold=settings.threshold,
         max_batch_tokens=settings.max_batch_tokens,
     )
-    classifier.engine.warm_up()
-    return classifier
+
+
+def _swap(scorer: Scorer, metrics: Metrics, classifier: Classifier | None) -> None:
+    """Let a new classifier take over; None is only where there need not be one."""
+    if classifier is not None:
+        scorer.swap(classifier)
+        _serves(metrics, classifier)
+
+
+async def _shadow(settings: Settings, metrics: Metrics, shadow: Shadow) -> None:
+    """Keep the challenger of the shadow current, where there is to be one."""
+    if not settings.shadow_share:
+        return
+    path = settings.shadow_artifact or (settings.artifact or STARTER).with_name("challenger")
+    reloader = Reloader(
+        path, partial(_load, settings), metrics.shadow_reloads, settings.reload_s, optional=True
+    )
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(reloader.run(shadow.swap))
+        tasks.create_task(shadow.run())
+
+
+def _serves(metrics: Metrics, classifier: Classifier) -> None:
+    manifest, precision = classifier.engine.manifest, classifier.engine.precision
+    metrics.artifact_info.clear()
+    metrics.artifact_info.labels(manifest.version, manifest.backbone, precision).set(1)
 
 
 def _read_config(settings: Settings) -> ReadConfig:

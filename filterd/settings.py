@@ -47,6 +47,19 @@ class Settings(BaseSettings):
     artifact: Path | None = Field(
         None, description="artifact directory [default: the starter that comes along]"
     )
+    reload_s: Seconds = Field(
+        2.0, description="seconds between looks for another artifact there; 0 leaves it to SIGHUP"
+    )
+    shadow_share: float = Field(
+        0.0, ge=0, le=1, description="share of entries that the challenger scores too, unseen"
+    )
+    shadow_artifact: Path | None = Field(
+        None, description="the challenger [default: challenger beside FILTERD_ARTIFACT]"
+    )
+    shadow_stream: Name = Field(
+        "filterd:disagreements", description="stream of what champion and challenger differ on"
+    )
+    shadow_text: bool = Field(False, description="1 to put the messages' texts there too")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto is bf16 on a GPU, fp32 on a CPU"
@@ -131,10 +144,11 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _streams_differ(self) -> Self:
         names = [self.input_stream, self.output_stream, self.dead_stream, self.feedback_stream]
+        names.append(self.shadow_stream)
         if len(set(names)) < len(names):
             raise ValueError(
-                "FILTERD_INPUT_STREAM, FILTERD_OUTPUT_STREAM, FILTERD_DEAD_STREAM and "
-                "FILTERD_FEEDBACK_STREAM must differ"
+                "FILTERD_INPUT_STREAM, FILTERD_OUTPUT_STREAM, FILTERD_DEAD_STREAM, "
+                "FILTERD_FEEDBACK_STREAM and FILTERD_SHADOW_STREAM must differ"
             )
         return self
 

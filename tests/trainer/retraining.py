@@ -88,7 +88,7 @@ def new_kind(count: int = 60) -> list[tuple[str, str]]:
 def flipped(messages: Sequence[Message]) -> list[tuple[str, str]]:
     """Corrections that say the contrary of the truth about messages like the known ones."""
     return [
-        (f"{message.text} again", "ham" if message.label == "spam" else "spam")
+        (f"{message.text}7777", "ham" if message.label == "spam" else "spam")
         for message in messages
     ]
 

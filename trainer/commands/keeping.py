@@ -91,7 +91,24 @@ def show(artifacts: Path, names: tuple[str, ...], as_json: bool) -> None:
 @registry_option
 @click.argument("artifact")
 @why_option
-def promote(artifacts: Path, artifact: str, why: str) -> None:
+@click.option(
+    "--after-shadow",
+    is_flag=True,
+    help="Only if daemons with FILTERD_SHADOW_SHARE have seen it agree with the champion.",
+)
+@click.option(
+    "--least", type=click.IntRange(1), default=1000, show_default=True, help="On so many messages."
+)
+@click.option(
+    "--agreement",
+    type=click.FloatRange(0, 1),
+    default=0.98,
+    show_default=True,
+    help="On such a share of them.",
+)
+def promote(
+    artifacts: Path, artifact: str, why: str, after_shadow: bool, least: int, agreement: float
+) -> None:
     """Make an artifact the champion, which daemons then load by themselves.
 
     ARTIFACT is challenger, a version, a folder (copied in from elsewhere), or starter.
@@ -100,6 +117,10 @@ def promote(artifacts: Path, artifact: str, why: str) -> None:
 
     registry = Registry(artifacts)
     name = registry.bring(registry.find(artifact))
+    if after_shadow:
+        from trainer.evidence import shadowed
+
+        why = why or shadowed(registry, name, least, agreement)
     registry.promote(name, why or "promoted by hand")
     click.echo(f"{artifacts / 'champion'} is {name}")
 
