@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from filterd.errors import UnavailableError
 from filterd.metrics import Metrics
 from filterd.shadow import MOST_WAITING, Comparison, Shadow, chosen
 from filterd.streams.settling import Settled
+from tests.waiting import eventually
 
 
 class Slow(Classifier):
@@ -60,10 +61,8 @@ def settled(count: int, text: str = "hello") -> Settled:
     return Settled(0, answers, (), (), None)
 
 
-async def until(condition: object) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # type: ignore[operator]
-            await asyncio.sleep(0.005)
+async def until(condition: Callable[[], bool]) -> None:
+    await asyncio.to_thread(eventually, condition)
 
 
 async def test_what_does_not_fit_is_dropped_and_what_fails_is_survived(
@@ -77,7 +76,10 @@ async def test_what_does_not_fit_is_dropped_and_what_fails_is_survived(
     made.swap(slow)
     running = asyncio.create_task(made.run())
     made.watch(settled(MOST_WAITING + 100))
-    dropped = lambda: metrics.shadow_dropped._value.get()  # noqa: E731, SLF001
+
+    def dropped() -> float:
+        return metrics.registry.get_sample_value("filterd_shadow_dropped_total") or 0.0
+
     assert dropped() == 100
     made.watch(settled(1, "x" * 2_000_000))
     assert dropped() == 101

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,14 +29,17 @@ COMMITTED = "written"
 
 @pytest.fixture(scope="module")
 def first(
-    tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer, small: list[Message]
+    tmp_path_factory: pytest.TempPathFactory, embedded_binary: Path, small: list[Message]
 ) -> Iterator[World]:
     """A champion on made-up messages; nobody has said anything yet."""
-    with pytest.MonkeyPatch.context() as patch:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        tempfile.TemporaryDirectory(prefix="fd-") as short,
+        RedisServer(embedded_binary, Path(short)) as server,
+    ):
         patch.setattr("trainer.report.files", lambda *_: {})
         folder = tmp_path_factory.mktemp("world") / "first"
-        stream = f"retraining-{folder.parent.name}"
-        yield founded(folder, redis_server.url, stream, small)
+        yield founded(folder, server.url, "first", small)
 
 
 @pytest.fixture
