@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -177,6 +179,16 @@ def in_step(primary: redis.Redis) -> bool:
     found = primary.info("replication")
     replica = found.get("slave0", {})
     return bool(replica) and replica["state"] == "online" and primary.wait(1, 100) == 1
+
+
+@contextmanager
+def embedded() -> Iterator[RedisServer]:
+    """The server that comes along, for modules that learn nothing from running on another too."""
+    with (
+        tempfile.TemporaryDirectory(prefix="fd-") as short,
+        RedisServer(server_binary(), Path(short)) as server,
+    ):
+        yield server
 
 
 def free_port() -> int:

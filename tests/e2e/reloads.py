@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
@@ -112,6 +113,16 @@ def turn(one: Daemon, made: Champions, number: int) -> None:
     before = reloaded(one)
     made.crown(made.names[number % len(made.names)])
     eventually(lambda: reloaded(one) > before, f"reload {number}", within_s=60)
+
+
+def serves(one: Daemon, version: str) -> None:
+    """Wait until the daemon serves a version."""
+    wanted = f'filterd_artifact_info{{backbone="[^"]*",precision="fp32",version="{version}"}} 1'
+    eventually(
+        lambda: re.search(wanted, one.get("/metrics").read().decode()),
+        f"{version} is served",
+        within_s=60,
+    )
 
 
 def memory_mb(one: Daemon) -> float:

@@ -1,4 +1,4 @@
-"""The life of a model: new spam, corrections, a retraining, a reload, a poisoned one, a rollback."""
+"""The life of a model: new spam, corrections, retraining, reload, a poisoned one, rollback."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,8 +16,8 @@ from filterd.feedback import Correction
 from filterd.streams.feedback import FeedbackStream
 from tests.e2e import reloads
 from tests.e2e.conftest import MakeDaemon
-from tests.e2e.daemon import Daemon, Streams
-from tests.servers import RedisServer
+from tests.e2e.daemon import Streams
+from tests.servers import RedisServer, embedded
 from tests.trainer.runs import toml
 from tests.waiting import eventually
 from trainer import corpus, make
@@ -37,6 +37,13 @@ RECIPE = {
     "average": 0.9,
 }
 """Two blocks from random weights: seconds of one core."""
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[RedisServer]:
+    """One kind of server is enough here."""
+    with embedded() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +138,7 @@ def test_the_life_of_a_model(
 
         outcome = people.retrain("--margin", "0.03", "--ham-margin", "0.03")
         assert outcome["outcome"] == "promoted", outcome
-        _serves(one, outcome["challenger"])
+        reloads.serves(one, outcome["challenger"])
         later = streams.publish(unseen)
         assert len(_missed(streams, later)) < 0.5 * len(missed) / len(ids) * len(later)
     everything = [*(id_ for id_, _ in sent), *ids, *later]
@@ -149,7 +156,7 @@ def test_the_life_of_a_model(
     assert registry.linked("champion") == outcome["challenger"]
 
     people.trainer("rollback", "--why", "to show that it works")
-    _serves(one, _version(registry, "first"))
+    reloads.serves(one, _version(registry, "first"))
     assert [change.action for change in registry.history()] == [
         *("promote", "promote", "keep", "rollback"),
     ]
@@ -165,20 +172,6 @@ def _missed(streams: Streams, ids: Sequence[bytes]) -> list[bytes]:
 
     found = eventually(labels, "judged", within_s=120)
     return [id_ for id_ in ids if found[id_] == b"ham"]
-
-
-def _serves(one: Daemon, version: str) -> None:
-    def current() -> bool:
-        try:
-            labels = {"version": version, "precision": "fp32"}
-            return one.metric("filterd_artifact_info", **labels, backbone=BACKBONE) == 1
-        except AssertionError:
-            return False
-
-    eventually(current, f"{version} is served", within_s=60)
-
-
-BACKBONE = "gpt2, 2 blocks of width 48, from random weights"
 
 
 def _version(registry: Registry, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,17 @@ from tests.artifacts import tiny_artifact
 from tests.e2e import reloads
 from tests.e2e.conftest import MakeDaemon
 from tests.e2e.daemon import Streams
+from tests.servers import RedisServer, embedded
 from tests.waiting import eventually
 
 RELOADS = 20
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[RedisServer]:
+    """One kind of server is enough here."""
+    with embedded() as server:
+        yield server
 
 
 @pytest.mark.timeout(300)
@@ -32,11 +41,7 @@ def test_reloads_under_load_mix_up_no_verdict(
     assert reloads.reloaded(two) > 0
     last = made.names[RELOADS % len(made.names)]
     for each in (one, two):
-        eventually(
-            lambda each=each: each.metric(  # type: ignore[misc]
-                "filterd_artifact_info", version=last, backbone="tiny", precision="fp32"
-            )
-        )
+        reloads.serves(each, last)
         assert reloads.reloaded(each, "refused") == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,17 @@ from filterd.shadow import chosen
 from tests.artifacts import tiny_artifact
 from tests.e2e.conftest import MakeDaemon
 from tests.e2e.daemon import Streams
+from tests.servers import RedisServer, embedded
 from tests.waiting import eventually
 from trainer.cli import main
 from trainer.succession import Registry
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[RedisServer]:
+    """One kind of server is enough here."""
+    with embedded() as server:
+        yield server
 
 
 @pytest.fixture

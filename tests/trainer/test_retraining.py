@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import redis
 from filterd import artifact
 from filterd.errors import ArtifactError
 from tests.killed import Reached, killed_at, steps_of
-from tests.servers import RedisServer
+from tests.servers import embedded
 from tests.trainer.retraining import NEW_HAM, NEW_SPAM, World, flipped, founded, new_kind
 from tests.trainer.runs import environment
 from trainer import durable, make, recipe, report
@@ -28,14 +27,11 @@ COMMITTED = "written"
 
 
 @pytest.fixture(scope="module")
-def first(
-    tmp_path_factory: pytest.TempPathFactory, embedded_binary: Path, small: list[Message]
-) -> Iterator[World]:
+def first(tmp_path_factory: pytest.TempPathFactory, small: list[Message]) -> Iterator[World]:
     """A champion on made-up messages; nobody has said anything yet."""
     with (
         pytest.MonkeyPatch.context() as patch,
-        tempfile.TemporaryDirectory(prefix="fd-") as short,
-        RedisServer(embedded_binary, Path(short)) as server,
+        embedded() as server,
     ):
         patch.setattr("trainer.report.files", lambda *_: {})
         folder = tmp_path_factory.mktemp("world") / "first"
