@@ -136,7 +136,7 @@ def test_doubtful_labels_are_those_that_all_else_contradicts(small: list[Message
     good = opinions(new_kind(40))
     bad = [replace(o, id=f"bad-{o.id}") for o in opinions(flipped(small[::6]))]
     found = {opinion.id for opinion in doubtful([*good, *bad], small)}
-    assert len([id_ for id_ in found if id_.startswith("bad")]) >= 0.8 * len(bad)
+    assert len([id_ for id_ in found if id_.startswith("bad")]) >= 0.7 * len(bad)
     assert len([id_ for id_ in found if not id_.startswith("bad")]) <= 0.1 * len(good)
     assert doubtful([], small) == []
 
