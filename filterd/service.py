@@ -29,6 +29,7 @@ from filterd.shadow import Shadow
 from filterd.streams.client import reachable
 from filterd.streams.connection import STARTING, connect, translated
 from filterd.streams.consumer import Consumer, ReadConfig
+from filterd.streams.lease import Lease, held
 from filterd.streams.scripts import Wait
 from filterd.streams.settling import Settler
 from filterd.streams.shadowing import Disagreements
@@ -67,6 +68,7 @@ async def _serve(settings: Settings, url: str, notifier: Notifier) -> None:
         notifier.telling(lambda: waiting[0], stop),
         serve(host, port, registry, lambda: waiting[0]) as bound,
         _client(url, stop) as redis,
+        held(_lease(settings, redis), stop),
     ):
         log.info("listening", http=f"http://{host}:{bound}", consumer=settings.consumer_name)
         path = settings.artifact or STARTER
@@ -165,6 +167,10 @@ def _serves(metrics: Metrics, classifier: Classifier) -> None:
     manifest, precision = classifier.engine.manifest, classifier.engine.precision
     metrics.artifact_info.clear()
     metrics.artifact_info.labels(manifest.version, manifest.backbone, precision).set(1)
+
+
+def _lease(settings: Settings, redis: Redis) -> Lease:
+    return Lease(redis, settings.input_stream, settings.group, settings.consumer_name)
 
 
 def _read_config(settings: Settings) -> ReadConfig:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import asyncio
+import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,8 +15,7 @@ from filterd.entries import RawEntry
 from filterd.streams.connection import translated
 from filterd.streams.scripts import Argument, Script
 
-BLOCK_MS = 500
-"""How long an empty read waits on the server; also how soon a stop is noticed."""
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.001, 0.02
 
 FORGET_CONSUMERS_MS = 3_600_000
 
@@ -60,8 +61,12 @@ class GroupStatus:
 
 def watermark_key(stream: str, group: str) -> str:
     """Where settling keeps the watermark; in a cluster it shares the stream's slot."""
-    tag = stream if "{" in stream else f"{{{stream}}}"
-    return f"{tag}:watermark:{group}"
+    return f"{slot_tag(stream)}:watermark:{group}"
+
+
+def slot_tag(stream: str) -> str:
+    """How the name of a key begins that shares the stream's slot in a cluster."""
+    return stream if "{" in stream else f"{{{stream}}}"
 
 
 class Consumer:
@@ -70,6 +75,7 @@ class Consumer:
     def __init__(self, redis: Redis, config: ReadConfig) -> None:
         self._redis = redis
         self._config = config
+        self._last_s = time.monotonic()
         self._read = Script(redis, "read")
         self._claim = Script(redis, "claim")
         self._renew = Script(redis, "renew")
@@ -103,31 +109,21 @@ class Consumer:
         return True
 
     async def read(self, most: int | None = None) -> list[RawEntry]:
-        """New entries: at once where some wait, else the first to come within BLOCK_MS.
+        """New entries; none after a short pause where none wait.
 
-        most: entries, where fewer are wanted than the config allows.
+        It does not block on the server, because a blocked XREADGROUP answers with a whole entry,
+        wanted or not and of any size. most: where fewer are wanted than the config allows.
         """
         config = self._config
         count = min(most or config.most_entries, config.most_entries)
         limits = (count, config.most_bytes, config.entry_bytes)
         args: list[Argument] = [config.group, config.consumer, *limits, *config.wanted]
-        rows = await self._read([config.stream], args)
-        return _entries(rows) or await self._wait()
-
-    async def _wait(self) -> list[RawEntry]:
-        config = self._config
-        with translated():
-            reply: Any = await self._redis.xreadgroup(
-                config.group, config.consumer, {config.stream: ">"}, count=1, block=BLOCK_MS
-            )
-        return [
-            self._keep_wanted(id_.decode(), fields) for _, rows in reply for id_, fields in rows
-        ]
-
-    def _keep_wanted(self, id_: str, fields: Mapping[bytes, bytes]) -> RawEntry:
-        pairs = tuple((n, v) for n, v in fields.items() if n in self._config.wanted)
-        size = sum(len(name) + len(value) for name, value in pairs)
-        return RawEntry(id_, pairs if size <= self._config.entry_bytes else (), size)
+        entries = _entries(await self._read([config.stream], args))
+        if entries:
+            self._last_s = time.monotonic()
+        else:
+            await asyncio.sleep(until_next_look_s(time.monotonic() - self._last_s))
+        return entries
 
     async def claim(
         self, cursor: str, idle_ms: int, held: Collection[str], whose: str = ""
@@ -179,6 +175,14 @@ class Consumer:
             _age_s(oldest, now_ms),
             _age_s(undelivered, now_ms),
         )
+
+
+def until_next_look_s(idle_s: float) -> float:
+    """How long to wait until the next look at a stream that has had nothing for ``idle_s``.
+
+    An eighth of that, so that waiting adds little to what passes in between; within bounds.
+    """
+    return min(LONGEST_PAUSE_S, max(SHORTEST_PAUSE_S, idle_s / 8))
 
 
 def before(mark: str) -> str:

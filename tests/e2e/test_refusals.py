@@ -51,7 +51,7 @@ def test_an_output_that_acl_refuses(
     daemon: MakeDaemon, own_server: RedisServer, own_streams: Streams, sample: list[str]
 ) -> None:
     rights = ("on", ">secret", "+@all", f"%R~{own_streams.output}")
-    keys = (f"~{own_streams.input}", f"~{own_streams.dead}", "~*:watermark:*")
+    keys = (f"~{own_streams.input}", f"~{own_streams.dead}", "~*:watermark:*", "~*:consumer:*")
     own_streams.client.execute_command("ACL", "SETUSER", "limited", "reset", *rights, *keys)
     ids = own_streams.publish(sample[:20])
     one = daemon(f"redis://limited:secret@127.0.0.1:{own_server.port}/0", wait=False)

@@ -17,7 +17,14 @@ from filterd.entries import Answer, DeadLetter, Entry, Outcome, RawEntry, Verdic
 from filterd.errors import GroupMissingError, UnavailableError
 from filterd.streams import consumer as consumers
 from filterd.streams.connection import connect
-from filterd.streams.consumer import Consumer, ReadConfig, before, id_ms, watermark_key
+from filterd.streams.consumer import (
+    Consumer,
+    ReadConfig,
+    before,
+    id_ms,
+    until_next_look_s,
+    watermark_key,
+)
 from filterd.streams.settling import Settler
 from filterd.streams.trimming import Trimmer
 
@@ -91,11 +98,6 @@ async def room(redis_url: str, prefix: str) -> AsyncIterator[Room]:
     yield Room(redis, prefix)
     await redis.delete(*[key async for key in redis.scan_iter(f"*{prefix}*")], prefix)
     await redis.aclose()
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumers, "BLOCK_MS", 1)
 
 
 def answers(ids: Sequence[str]) -> list[Outcome]:
@@ -220,25 +222,29 @@ async def test_doubled_names_are_all_read(room: Room) -> None:
     assert entry.size == 17
 
 
-async def blocked(redis: Redis) -> None:
-    """Return once a client waits on the server."""
-    async with asyncio.timeout(10):
-        while not (await redis.info("clients"))["blocked_clients"]:  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-
-
-@pytest.mark.parametrize(("length", "fields"), [(996, 1), (997, 0)])
-async def test_entry_that_a_read_waited_for(
-    room: Room, monkeypatch: pytest.MonkeyPatch, length: int, fields: int
-) -> None:
-    monkeypatch.setattr(consumers, "BLOCK_MS", 8000)
+async def test_no_read_brings_a_body_of_any_size(room: Room) -> None:
     consumer = room.consumer(entry_bytes=1000)
     await consumer.ensure_group()
-    reading = asyncio.create_task(consumer.read())
-    await blocked(room.redis)
-    await room.redis.xadd(room.input, {"text": "x" * length, "image": "unwanted"})
-    (entry,) = await reading
-    assert (len(entry.fields), entry.size, entry.deliveries) == (fields, length + 4, 1)
+    reading = asyncio.create_task(_first(consumer))  # it waits for what comes
+    before = (await room.redis.info("stats"))["total_net_output_bytes"]
+    await room.publish(b"x" * 20_000_000)
+    entry = await reading
+    assert (entry.fields, entry.size) == ((), 20_000_004)
+    after = (await room.redis.info("stats"))["total_net_output_bytes"]
+    assert after - before < 1_000_000
+
+
+async def _first(consumer: Consumer) -> RawEntry:
+    while not (entries := await consumer.read()):
+        pass
+    return entries[0]
+
+
+@given(st.floats(0, 10**6))
+def test_the_longer_nothing_came_the_longer_until_the_next_look(idle_s: float) -> None:
+    pause = until_next_look_s(idle_s)
+    assert consumers.SHORTEST_PAUSE_S <= pause <= consumers.LONGEST_PAUSE_S
+    assert pause <= max(idle_s / 8, consumers.SHORTEST_PAUSE_S)
 
 
 # --- claim and renew ------------------------------------------------------------------------
