@@ -10,7 +10,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from filterd.address import Address, with_cluster
@@ -32,13 +39,13 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
+    redis_cluster: bool = Field(
+        False, description="FILTERD_REDIS_URL names nodes of a Redis Cluster"
+    )
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
         description="redis://, rediss:// (TLS), redis+sentinel://, unix:// or embedded:DIR, "
         "which starts a server in DIR",
-    )
-    redis_cluster: bool = Field(
-        False, description="FILTERD_REDIS_URL names nodes of a Redis Cluster"
     )
     partitions: int = Field(
         1, ge=1, le=4096, description="streams of each kind; their names say * inside {}"
@@ -144,15 +151,10 @@ class Settings(BaseSettings):
 
     @field_validator("redis_url")
     @classmethod
-    def _known_scheme(cls, url: SecretStr) -> SecretStr:
-        Address.parse(url.get_secret_value())
+    def _known_form(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
+        plain = url.get_secret_value()
+        Address.parse(with_cluster(plain) if info.data.get("redis_cluster") else plain)
         return url
-
-    @model_validator(mode="after")
-    def _cluster_by_network(self) -> Self:
-        if self.redis_cluster:
-            with_cluster(self.redis_url.get_secret_value())
-        return self
 
     @property
     def server(self) -> str:
