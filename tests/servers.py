@@ -59,7 +59,7 @@ class RedisServer:
             ],
             stdin=subprocess.DEVNULL,
         )
-        eventually(self._answers, "the server answers")
+        eventually(self._answers, "the server answers", within_s=120)
         return self
 
     def stop(self) -> None:

@@ -25,6 +25,8 @@ from tests.soak.watching import SAMPLES, Watcher
 from tests.waiting import eventually
 
 PREFIX = "soak"
+DURABLE = ("--appendfsync", "always", "--auto-aof-rewrite-min-size", "4mb")
+"""Nothing that was answered is forgotten, and what is loaded after a crash stays short."""
 END_S = 180.0
 TELL_EVERY_S = 30.0
 
@@ -41,7 +43,7 @@ def soak(plan: Plan, folder: Path, tell: Tell) -> Report:
         watcher = Watcher(spared, _client(site.server), site.streams, every_s)
         for thread in (reader, watcher, *site.publishers):
             thread.start()
-        strikes, problems = _strike(plan, site, ledger, tell)
+        strikes, problems = _strike(plan, site, ledger, watcher, tell)
         trends = watcher.stop()
         for publisher in site.publishers:
             publisher.stop()
@@ -93,7 +95,9 @@ def _settings(plan: Plan, folder: Path) -> dict[str, object]:
     return settings
 
 
-def _strike(plan: Plan, site: Site, ledger: Ledger, tell: Tell) -> tuple[list[Strike], list[str]]:
+def _strike(
+    plan: Plan, site: Site, ledger: Ledger, watcher: Watcher, tell: Tell
+) -> tuple[list[Strike], list[str]]:
     """Strike at the times of the plan, and go on until all is struck and published."""
     striker, started, told_s = Striker(site), time.monotonic(), 0.0
     strikes: list[Strike] = []
@@ -105,7 +109,7 @@ def _strike(plan: Plan, site: Site, ledger: Ledger, tell: Tell) -> tuple[list[St
             told_s = now_s
             tell(
                 f"{now_s / 60:6.1f} min  entries {ledger.entries:8,}  open {len(ledger.open):5,}  "
-                f"faults {len(strikes):4}  broken promises {ledger.broken}"
+                f"faults {len(strikes):4}  broken promises {ledger.broken}  {watcher.latest()}"
             )
         try:
             if fault and now_s >= fault.after_s:
@@ -135,8 +139,10 @@ def _finish(site: Site, ledger: Ledger, reader: Reader) -> list[str]:
     reader.stop()
     if reader.failure is not None:
         problems.append(f"the reader failed: {reader.failure!r}")
+    for daemon in site.daemons:
+        daemon.process.terminate()
     for i, daemon in enumerate(site.daemons):
-        if daemon.process.poll() is None and (code := daemon.stop()):
+        if code := daemon.process.wait(READY_S):
             problems.append(f"daemon {i} ended with {code}")
     if pending := site.streams.pending():
         problems.append(f"{pending} entries are pending at the end")

@@ -19,8 +19,8 @@ from tests.soak.plan import Fault, Kind
 from tests.soak.publisher import Publisher
 from tests.waiting import eventually
 
-CATCH_S = 60.0
-READY_S = 120.0
+CATCH_S = 120.0
+READY_S = 300.0
 SETTLED_DOWN_S = 0.02
 """What a stopped daemon had sent already is through by then."""
 
@@ -118,7 +118,7 @@ class Striker:
         daemon = self._site.daemons[fault.daemon]
         daemon.process.terminate()
         daemon.signal(signal.SIGCONT)
-        code = daemon.process.wait(60)
+        code = daemon.process.wait(READY_S)
         assert code == 0, f"daemon {fault.daemon} ended with {code} on SIGTERM"
         self._start(daemon)
 
