@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.artifacts import tiny_artifact
+from tests.commands import command, environment
 from tests.e2e.daemon import Daemon, Streams
 from tests.proxy import Proxy
 from tests.servers import RedisServer, binary
@@ -127,7 +129,7 @@ def _strike(
 
 
 def _finish(site: Site, ledger: Ledger, reader: Reader) -> list[str]:
-    """Let everything be settled, and stop the daemons in order."""
+    """Let everything be settled, stop the daemons in order, and audit the streams."""
     problems: list[str] = []
     numbers = {publisher.who: publisher.confirmed for publisher in site.publishers}
     try:
@@ -146,7 +148,23 @@ def _finish(site: Site, ledger: Ledger, reader: Reader) -> list[str]:
             problems.append(f"daemon {i} ended with {code}")
     if pending := site.streams.pending():
         problems.append(f"{pending} entries are pending at the end")
-    return problems
+    return problems + _audited(site)
+
+
+def _audited(site: Site) -> list[str]:
+    """What ``filterd audit`` says of the streams, where it is not content."""
+    names = site.streams
+    settings = {
+        "redis_url": site.server.url,
+        "input_stream": names.input,
+        "output_stream": names.output,
+        "dead_stream": names.dead,
+        "group": names.group,
+    }
+    done = subprocess.run(
+        command("audit"), env=environment(**settings), capture_output=True, text=True, check=False
+    )
+    return [f"audit: {done.stdout}{done.stderr}"] if done.returncode else []
 
 
 def _client(server: RedisServer) -> redis.Redis:
