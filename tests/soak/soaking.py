@@ -49,7 +49,7 @@ def soak(plan: Plan, folder: Path, tell: Tell) -> Report:
         trends = watcher.stop()
         for publisher in site.publishers:
             publisher.stop()
-        problems += _finish(site, ledger, reader)
+        problems += _finish(plan, site, ledger, reader)
         messages = sum(publisher.confirmed for publisher in site.publishers)
         seconds = time.monotonic() - started
         return report(plan, seconds, messages, ledger, strikes, trends, problems)
@@ -128,7 +128,7 @@ def _strike(
     return strikes, []
 
 
-def _finish(site: Site, ledger: Ledger, reader: Reader) -> list[str]:
+def _finish(plan: Plan, site: Site, ledger: Ledger, reader: Reader) -> list[str]:
     """Let everything be settled, stop the daemons in order, and audit the streams."""
     problems: list[str] = []
     numbers = {publisher.who: publisher.confirmed for publisher in site.publishers}
@@ -148,10 +148,10 @@ def _finish(site: Site, ledger: Ledger, reader: Reader) -> list[str]:
             problems.append(f"daemon {i} ended with {code}")
     if pending := site.streams.pending():
         problems.append(f"{pending} entries are pending at the end")
-    return problems + _audited(site)
+    return problems + _audited(plan, site)
 
 
-def _audited(site: Site) -> list[str]:
+def _audited(plan: Plan, site: Site) -> list[str]:
     """What ``filterd audit`` says of the streams, where it is not content."""
     names = site.streams
     settings = {
@@ -160,6 +160,7 @@ def _audited(site: Site) -> list[str]:
         "output_stream": names.output,
         "dead_stream": names.dead,
         "group": names.group,
+        "output_maxlen": str(plan.output_maxlen),
     }
     done = subprocess.run(
         command("audit"), env=environment(**settings), capture_output=True, text=True, check=False
