@@ -101,7 +101,7 @@ def _strike(
     plan: Plan, site: Site, ledger: Ledger, watcher: Watcher, tell: Tell
 ) -> tuple[list[Strike], list[str]]:
     """Strike at the times of the plan, and go on until all is struck and published."""
-    striker, started, told_s = Striker(site), time.monotonic(), 0.0
+    striker, started, told_s = Striker(site, plan.spared), time.monotonic(), 0.0
     strikes: list[Strike] = []
     coming = faults(plan)
     fault = next(coming, None)
