@@ -1,7 +1,7 @@
 """The dashboard, built with Grafana's own SDK; ``make deploy`` writes dashboard.json from it.
 
 Read from the top: how it stands now, what passes, how long it takes, what waits, what the engine
-does, and the processes themselves. ``$job`` is the scrape job, one for each group.
+does, which models, and the processes themselves. ``$job`` is the scrape job, one for each group.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableRefresh,
 )
 from panels import SEVERE, SOURCE
-from rows import backlog, engine, latency, now, processes, traffic
+from rows import backlog, engine, latency, models, now, processes, traffic
 
 
 def build() -> Dashboard:
@@ -59,6 +59,7 @@ def build() -> Dashboard:
         ("Latency", latency()),
         ("Backlog", backlog()),
         ("Engine", engine()),
+        ("Models", models()),
         ("Daemons", processes()),
     ):
         made.with_row(dashboard.Row(title))

@@ -213,16 +213,6 @@ def processes() -> list[Panel]:
             "ops",
         ),
         lines(
-            "Reloads",
-            "New artifacts within an hour, loaded or refused.",
-            [
-                (
-                    f"sum by (result) (increase(filterd_reloads_total{{{SEL}}}[1h]))",
-                    "{{result}}",
-                )
-            ],
-        ),
-        lines(
             "Tasks",
             "In each daemon's event loop; steady, whatever the load.",
             [(f"filterd_tasks{{{SEL}}}", "{{instance}}")],
@@ -239,3 +229,54 @@ def processes() -> list[Panel]:
             "bytes",
         ),
     ]
+
+
+def models() -> list[Panel]:
+    return [
+        lines(
+            "What is served",
+            "Daemons by the artifact that they serve, and by the challenger in their shadow.",
+            [
+                (f"count by (version) (filterd_artifact_info{{{SEL}}})", "{{version}}"),
+                (f"count by (version) (filterd_shadow_info{{{SEL}}})", "challenger {{version}}"),
+            ],
+        ),
+        lines(
+            "The challenger in the shadow",
+            "Verdicts a second that it gave too: the same, or the label that it would change them "
+            "to; and those that it was too slow for.",
+            [
+                (rate("filterd_shadow_verdicts_total", "result"), "{{result}}"),
+                (rate("filterd_shadow_dropped_total"), "too slow"),
+            ],
+            "ops",
+        ),
+        lines(
+            "Its shift of scores",
+            "Challenger minus champion: median, and what 5% are below and above.",
+            quantiles("filterd_shadow_shift", 0.05, 0.5, 0.95),
+        ).min(-1),
+        lines(
+            "Reloads",
+            "New artifacts within an hour, loaded or refused.",
+            [
+                (_reloads("filterd_reloads_total"), "champion {{result}}"),
+                (_reloads("filterd_shadow_reloads_total"), "challenger {{result}}"),
+            ],
+        ),
+        lines(
+            "Since the last retraining",
+            "Two days are too long: FilterdRetrainOverdue.",
+            [("time() - filterd_retrain_last_run_timestamp_seconds", "since it ran")],
+            "s",
+        ),
+        lines(
+            "Outcome of the last retraining",
+            "1 for what became of it.",
+            [("filterd_retrain_last_outcome", "{{outcome}}")],
+        ),
+    ]
+
+
+def _reloads(metric: str) -> str:
+    return f"sum by (result) (increase({metric}{{{SEL}}}[1h]))"
