@@ -38,7 +38,26 @@ VOCABULARY_BYTES = 268_435_456
 
 FLOATS = frozenset({torch.float32, torch.float16, torch.bfloat16})
 
+MOST_DIFFERENCE = 0.02
+LEAST_EQUAL = 0.999
+"""What a coarser precision may change: a score by so much, and one label in a thousand."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Agreement(BaseModel):
+    """How near a coarser precision comes to fp32, and over how many messages that was measured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_difference: Share
+    labels_equal: Share
+    messages: int = Field(ge=1)
+
+    @property
+    def near(self) -> bool:
+        """Whether the artifact may run so."""
+        return self.max_difference <= MOST_DIFFERENCE and self.labels_equal >= LEAST_EQUAL
 
 
 class Manifest(BaseModel):
@@ -58,6 +77,7 @@ class Manifest(BaseModel):
     max_length: int = Field(ge=2, le=LARGEST)
     threshold: Share = 0.5
     temperature: float = Field(default=1.0, ge=1e-6, le=1e6)
+    int8: Agreement | None = None
     files: dict[str, str]
     recipe: dict[str, Any] = {}
     origin: dict[str, str] = {}

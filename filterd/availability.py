@@ -27,17 +27,12 @@ def pause_s(failures: int) -> float:
 class Availability:
     """What the daemon waits for, and how it waits.
 
-    waiting_for: empty while all is well · ensure_group: makes a missing group again, of a stream.
+    waiting_for: empty while all is well · ensure_group: makes a missing group again.
     """
 
     def __init__(
-        self,
-        ensure_group: Callable[[], Awaitable[bool]],
-        metrics: Metrics,
-        stop: asyncio.Event,
-        stream: str,
+        self, ensure_group: Callable[[], Awaitable[bool]], metrics: Metrics, stop: asyncio.Event
     ) -> None:
-        self._log = log.bind(stream=stream)
         self.waiting_for = "Redis"
         self._ensure_group = ensure_group
         self._metrics = metrics
@@ -68,7 +63,7 @@ class Availability:
         if isinstance(error, GroupMissingError):
             try:
                 if await self._ensure_group():
-                    self._log.warning("the consumer group was gone and has been made again")
+                    log.warning("the consumer group was gone and has been made again")
             except UnavailableError as worse:
                 self.report(worse)
 
@@ -76,13 +71,13 @@ class Availability:
         """Count it; log it where it is another than before."""
         self._metrics.redis_errors.labels(error.kind).inc()
         if self.waiting_for != str(error):
-            self._log.warning("backing off", kind=error.kind, reason=str(error))
+            log.warning("backing off", kind=error.kind, reason=str(error))
         self.waiting_for = str(error)
 
     def recovered(self) -> None:
         """All is well (again)."""
         if self.waiting_for:
-            self._log.info("ready")
+            log.info("ready")
         self.waiting_for = ""
 
     async def pause(self, seconds: float) -> None:

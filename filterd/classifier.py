@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Literal
 
 from filterd import artifact
-from filterd.engine import Device, Engine, Precision
+from filterd.engine import Device, Engine
 from filterd.entries import Verdict
+from filterd.precision import Wanted
 
 
 class Classifier:
@@ -27,9 +29,10 @@ class Classifier:
         path: str | PathLike[str] | None = None,
         *,
         device: Device = "auto",
-        precision: Precision = "auto",
+        precision: Wanted = "auto",
         threshold: float | None = None,
-        max_batch_tokens: int = 4096,
+        max_batch_tokens: int | Literal["auto"] = "auto",
+        threads: int = 0,
     ) -> Classifier:
         """Load an artifact directory, or the starter where there is no path.
 
@@ -37,7 +40,11 @@ class Classifier:
         """
         loaded = artifact.load(None if path is None else Path(path))
         engine = Engine(
-            loaded, device=device, precision=precision, max_batch_tokens=max_batch_tokens
+            loaded,
+            device=device,
+            precision=precision,
+            max_batch_tokens=max_batch_tokens,
+            threads=threads,
         )
         return cls(engine, threshold)
 

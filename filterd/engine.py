@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Literal
 
 import torch
 
+from filterd import tuning
 from filterd.artifact import Artifact
 from filterd.errors import ArtifactError, SettingsError
 from filterd.normalizer import normalizer
-from filterd.packing import Packed, pack
+from filterd.packing import pack
+from filterd.precision import Precision, Wanted, build, candidates
 from filterd.tokenizer import padded, windows
+from filterd.workers import Workers, threads_to_use
 
 Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["auto", "fp32", "bf16"]
 
 CANARY = "Are we still on for lunch tomorrow?"
 """A plain message that any healthy engine can score."""
+UNTUNED_BATCH_TOKENS = 4096
+"""The budget of an engine that is to find its own, until warm-up did."""
+WORTH_A_THREAD = 100e6
+"""Floating-point operations below which one more core would wait longer than it works."""
+WINDOWS_A_PART = 4
+"""With fewer, parts of whole windows differ too much in size to run side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,9 @@ class Scores:
 class Engine:
     """Scores messages with one artifact.
 
-    max_batch_tokens: the most tokens of one forward pass; it bounds memory.
+    max_batch_tokens: about the most tokens worked on at once; it bounds memory, and ``auto`` has
+    warm-up find it · threads: cores to use on a CPU, 0 for all that the container may.
+    ``precision`` is what runs: with ``auto`` on a CPU fp32 until warm-up found a faster one.
     Raises SettingsError where the device or the precision is not to be had.
     """
 
@@ -53,17 +64,25 @@ class Engine:
         artifact: Artifact,
         *,
         device: Device = "auto",
-        precision: Precision = "auto",
-        max_batch_tokens: int = 4096,
+        precision: Wanted = "auto",
+        max_batch_tokens: int | Literal["auto"] = "auto",
+        threads: int = 0,
     ) -> None:
         self.manifest = artifact.manifest
         self.device = _pick_device(device)
-        self.precision = _pick_precision(precision, self.device)
-        self.max_batch_tokens = max_batch_tokens
+        self.threads = (threads or threads_to_use()) if self.device.type == "cpu" else 1
+        self._choices = candidates(precision, self.device, artifact.manifest)
+        self.precision: Precision = self._choices[0]
+        self._tune = max_batch_tokens == "auto"
+        self.max_batch_tokens = (
+            UNTUNED_BATCH_TOKENS if max_batch_tokens == "auto" else max_batch_tokens
+        )
+        self._artifact = artifact
         self._tokenizer = artifact.tokenizer
         self._normalise = normalizer(artifact.manifest.normalization)
-        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
-        self._model = artifact.build_model().to(self.device, dtype)
+        self._model = build(artifact, self.device, self.precision)
+        self._operations_a_token = _operations_a_token(artifact)
+        self._workers = Workers(self.threads)
 
     def tokenize(self, text: str) -> Tokens:
         """Encode a text of any length for this artifact's model."""
@@ -71,40 +90,58 @@ class Engine:
         cut = windows if self.manifest.pooling == "last" else padded
         return Tokens(tuple(cut(ids, self.manifest.max_length, self._tokenizer.end_of_text)))
 
-    @torch.inference_mode()
     def score(self, batch: Sequence[Tokens]) -> Scores:
         """Score messages; one of several windows takes its most spam-like."""
         spans = [window for message in batch for window in message.windows]
-        scores: list[float] = []
-        padding = 0.0
-        for part in _cut(spans, self.max_batch_tokens):
-            packed = pack(part)
-            scores.extend(self._forward(packed))
-            padding += packed.padding_ratio * len(part) / len(spans)
+        order = sorted(range(len(spans)), key=lambda index: len(spans[index]))
+        threads, parts = self._parts([spans[index] for index in order])
+        scores, padding = [0.0] * len(spans), 0.0
+        done = iter(order)
+        for values, ratio in self._workers.map(self._forward, parts, threads):
+            padding += ratio * len(values)
+            for value, index in zip(values, done, strict=False):
+                scores[index] = value
         remaining = iter(scores)
         best = [max(next(remaining) for _ in message.windows) for message in batch]
-        return Scores(best, padding)
+        return Scores(best, padding / len(spans) if spans else 0.0)
 
     def score_texts(self, texts: Sequence[str]) -> list[float]:
         """P(spam) for each text, in order."""
-        return self.score([self.tokenize(text) for text in texts]).values if texts else []
+        return self.score([self.tokenize(text) for text in texts]).values
 
     def warm_up(self) -> None:
-        """Run one small and one full batch, so that the first message does not pay for it.
+        """Choose precision and budget where they are to be found, and run a batch of the budget.
 
         Raises ArtifactError where the model cannot score a plain message.
         """
-        canary = self.tokenize(CANARY)
         try:
-            self.score([canary])
+            self.score([self.tokenize(CANARY)])
+            if len(self._choices) > 1:
+                self._choose_precision()
+            if self._tune:
+                self.max_batch_tokens = tuning.budget(self.threads, self._seconds_of_budget)
+            else:
+                self._seconds(self.max_batch_tokens)
         except ArithmeticError as error:
             raise ArtifactError(
                 f"the artifact {self.manifest.version} scores nothing: {error}"
             ) from error
-        self.score([canary] * max(1, self.max_batch_tokens // canary.count))
 
-    def _forward(self, packed: Packed) -> list[float]:
-        """Calibrated P(spam) of one packed batch, in the caller's order."""
+    def _choose_precision(self) -> None:
+        models, times = {self.precision: self._model}, []
+        for choice in self._choices:
+            if choice not in models:
+                models[choice] = build(self._artifact, self.device, choice)
+            self._model = models[choice]
+            times.append((choice, self._seconds(tuning.STEPS[0] * self.threads)))
+        self.precision = tuning.fastest(times)
+        self._model = models[self.precision]
+        self._choices = [self.precision]
+
+    @torch.inference_mode()
+    def _forward(self, part: Sequence[list[int]]) -> tuple[list[float], float]:
+        """Calibrated P(spam) of some windows, and the share of padding in attention."""
+        packed = pack(part)
         logits = self._model(packed.to(self.device)).float() / self.manifest.temperature  # (B, 2)
         spam = logits.softmax(-1)[:, 1].cpu()
         ordered = torch.empty_like(spam)
@@ -112,19 +149,46 @@ class Engine:
         if not spam.isfinite().all():
             raise ArithmeticError("a score is not a number")
         values: list[float] = ordered.tolist()
-        return values
+        return values, packed.padding_ratio
+
+    def _parts(self, spans: Sequence[list[int]]) -> tuple[int, list[Sequence[list[int]]]]:
+        """Cores worth using, and windows, shortest first, cut into parts of about equal work."""
+        total = sum(map(len, spans))
+        worth = int(total * self._operations_a_token / WORTH_A_THREAD)
+        threads = max(1, min(self.threads, worth))
+        abreast = threads if len(spans) >= WINDOWS_A_PART * threads else 1
+        rounds = ceil(total / self.max_batch_tokens)
+        return threads, cut(spans, abreast * rounds)
+
+    def _seconds_of_budget(self, tokens: int) -> float:
+        self.max_batch_tokens = tokens
+        return self._seconds(tokens)
+
+    def _seconds(self, tokens: int) -> float:
+        """How long a batch of about so many tokens takes, in messages as long as usual."""
+        whole = self.manifest.pooling == "padded-last"
+        spans = tuning.typical(tokens, self.manifest.max_length, whole)
+        batch = [Tokens((span,)) for span in spans]
+        return tuning.seconds(lambda: self.score(batch))
 
 
-def _cut(spans: Sequence[list[int]], most_tokens: int) -> Iterator[Sequence[list[int]]]:
-    """Cut windows, in order, into parts of at most ``most_tokens``, or of one window."""
-    first = total = 0
+def cut(spans: Sequence[list[int]], count: int) -> list[Sequence[list[int]]]:
+    """Cut windows, in order, into at most ``count`` parts of about as many tokens each."""
+    total = sum(map(len, spans))
+    parts: list[Sequence[list[int]]] = []
+    first = passed = 0
     for index, span in enumerate(spans):
-        if total and total + len(span) > most_tokens:
-            yield spans[first:index]
-            first, total = index, 0
-        total += len(span)
-    if spans:
-        yield spans[first:]
+        if (2 * passed + len(span)) * count > 2 * total * (len(parts) + 1) and index > first:
+            parts.append(spans[first:index])
+            first = index
+        passed += len(span)
+    return [*parts, spans[first:]] if spans else []
+
+
+def _operations_a_token(artifact: Artifact) -> int:
+    """Two for each weight of the blocks."""
+    blocks = (w for name, w in artifact.weights.items() if name.startswith(("h.", "layers.")))
+    return 2 * sum(weight.numel() for weight in blocks)
 
 
 def _pick_device(wanted: Device) -> torch.device:
@@ -133,9 +197,3 @@ def _pick_device(wanted: Device) -> torch.device:
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(wanted)
-
-
-def _pick_precision(wanted: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
-    if wanted == "auto":
-        return "bf16" if device.type == "cuda" else "fp32"
-    return wanted

@@ -10,6 +10,7 @@ for Llama-like models (Touvron et al., 2023) those below ``model.``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that all of torch's users know
 
+from filterd.linear import Rows
 from filterd.packing import Group, Packed
 
 LARGEST = 2**20
@@ -97,7 +99,7 @@ class PackedAttention(nn.Module):
                 dropout_p=self._dropout_now,
             )  # (count, H, length, D); rows are padded on the right, where no query looks
             flat = out.transpose(1, 2).reshape(group.count * group.length, -1)
-            mixed.append(flat if group.keep is None else flat[group.keep])
+            mixed.append(flat if group.keep is None else flat.index_select(0, group.keep))
         return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
     def attend_last(self, query: Tensor, keys: Tensor, values: Tensor, batch: Packed) -> Tensor:
@@ -125,7 +127,10 @@ class PackedAttention(nn.Module):
 
     def _rows(self, packed: Tensor, group: Group, heads: int) -> Tensor:
         """Packed channels (N, heads * D) as one group's (count, heads, length, D)."""
-        rows = packed[group.start : group.stop] if group.rows is None else packed[group.rows]
+        if group.rows is None:
+            rows = packed[group.start : group.stop]
+        else:
+            rows = packed.index_select(0, group.rows.view(-1))  # a quarter of indexing's time
         return rows.view(group.count, group.length, heads, self.head_width).transpose(1, 2)
 
     @property
@@ -140,6 +145,8 @@ class GPT2Attention(PackedAttention):
         super().__init__(config, dropout)
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
         self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+        self.query = Rows(self.c_attn, 0, config.n_embd)
+        self.keys_values = Rows(self.c_attn, config.n_embd, 3 * config.n_embd)
 
     def forward(self, hidden: Tensor, batch: Packed) -> Tensor:
         """Every token: (N, C) to (N, C)."""
@@ -149,12 +156,23 @@ class GPT2Attention(PackedAttention):
 
     def last(self, hidden: Tensor, batch: Packed) -> Tensor:
         """One token a message: (N, C) to (B, C)."""
-        width = hidden.shape[1]
-        weight, bias = self.c_attn.weight, self.c_attn.bias
-        query = F.linear(hidden[batch.last], weight[:width], bias[:width])  # (B, C)
-        keys, values = F.linear(hidden, weight[width:], bias[width:]).chunk(2, dim=-1)  # (N, C)
+        query = self.query(hidden.index_select(0, batch.last))  # (B, C)
+        keys, values = self.keys_values(hidden).chunk(2, dim=-1)  # 2 of (N, C)
         out: Tensor = self.c_proj(self.attend_last(query, keys, values, batch))
         return out
+
+
+def gelu(inner: Tensor) -> Tensor:
+    """GELU in its tanh form (Hendrycks & Gimpel, 2016); overwrites what needs no gradient.
+
+    It equals ``x * sigmoid(x * (a + b * x * x))``, which on a CPU takes half of torch's time: the
+    tanh of its vector library is slow.
+    """
+    if inner.requires_grad or inner.is_cuda:
+        return F.gelu(inner, approximate="tanh")
+    slope = (8 / math.pi) ** 0.5
+    gate = (inner * inner).mul_(0.044715 * slope).add_(slope).mul_(inner).sigmoid_()
+    return inner.mul_(gate)
 
 
 class GPT2MLP(nn.Module):
@@ -167,7 +185,7 @@ class GPT2MLP(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(…, C) to (…, C)."""
-        out: Tensor = self.c_proj(F.gelu(self.c_fc(hidden), approximate="tanh"))
+        out: Tensor = self.c_proj(gelu(self.c_fc(hidden)))
         return out
 
 
@@ -191,7 +209,7 @@ class GPT2Block(nn.Module):
     def last(self, hidden: Tensor, batch: Packed) -> Tensor:
         """One token a message: (N, C) to (B, C)."""
         attended = self.attn.last(self.ln_1(hidden), batch)
-        kept = hidden[batch.last] + self.drop(attended)
+        kept = hidden.index_select(0, batch.last) + self.drop(attended)
         out: Tensor = kept + self.drop(self.mlp(self.ln_2(kept)))
         return out
 
@@ -242,7 +260,7 @@ class LlamaAttention(PackedAttention):
         """One token a message: (N, C) to (B, C)."""
         cosines, sines = self.rotary.tables(batch.positions, hidden.dtype)
         at_last = (cosines[batch.last], sines[batch.last])
-        query = self.rotary.turn(self.q_proj(hidden[batch.last]), at_last)
+        query = self.rotary.turn(self.q_proj(hidden.index_select(0, batch.last)), at_last)
         keys = self.rotary.turn(self.k_proj(hidden), (cosines, sines))
         out: Tensor = self.o_proj(self.attend_last(query, keys, self.v_proj(hidden), batch))
         return out
@@ -283,7 +301,7 @@ class LlamaBlock(nn.Module):
     def last(self, hidden: Tensor, batch: Packed) -> Tensor:
         """One token a message: (N, C) to (B, C)."""
         attended = self.self_attn.last(self.input_layernorm(hidden), batch)
-        kept = hidden[batch.last] + self.drop(attended)
+        kept = hidden.index_select(0, batch.last) + self.drop(attended)
         out: Tensor = kept + self.drop(self.mlp(self.post_attention_layernorm(kept)))
         return out
 

@@ -88,23 +88,24 @@ def pack(messages: Sequence[Sequence[int]]) -> Packed:
     tokens = torch.tensor(list(chain.from_iterable(messages[index] for index in order)))
     ends = lengths.cumsum(0)
     starts = ends - lengths
-    positions = torch.arange(len(tokens)) - starts.repeat_interleave(lengths)
-    return Packed(
-        tokens, positions, ends - 1, torch.tensor(order), tuple(_groups(lengths, starts, ends))
-    )
+    message = torch.arange(len(order)).repeat_interleave(lengths)  # (N,)
+    positions = torch.arange(len(tokens)) - starts[message]
+    groups = tuple(_groups(lengths, starts, positions, message))
+    return Packed(tokens, positions, ends - 1, torch.tensor(order), groups)
 
 
-def _groups(lengths: Tensor, starts: Tensor, ends: Tensor) -> Iterator[Group]:
-    for first, stop in cut_groups(lengths.tolist()):
-        begin, end = int(starts[first]), int(ends[stop - 1])
-        count, longest = stop - first, int(lengths[stop - 1])
+def _groups(lengths: Tensor, starts: Tensor, positions: Tensor, message: Tensor) -> Iterator[Group]:
+    sizes, begins = lengths.tolist(), starts.tolist()
+    for first, stop in cut_groups(sizes):
+        begin, end = begins[first], begins[stop - 1] + sizes[stop - 1]
+        count, longest = stop - first, sizes[stop - 1]
         if count * longest == end - begin:
             yield Group(begin, end, count, longest)
             continue
         column = torch.arange(longest)
         real = column < lengths[first:stop, None]
         rows = torch.where(real, starts[first:stop, None] + column, begin)
-        keep = real.flatten().nonzero().flatten()
+        keep = positions[begin:end] + (message[begin:end] - first) * longest
         yield Group(begin, end, count, longest, rows, real[:, None, None, :], keep)
 
 

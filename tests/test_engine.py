@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that all of torch's users know
 
-from filterd import artifact
-from filterd.artifact import Artifact
+from filterd import artifact, tuning
+from filterd.artifact import MOST_DIFFERENCE, Agreement, Artifact
 from filterd.classifier import Classifier
 from filterd.demo import sample
-from filterd.engine import Engine, Precision, Tokens
+from filterd.engine import Engine, Tokens, cut
 from filterd.errors import SettingsError
+from filterd.linear import Int8Linear
 from filterd.model import SpamModel
+from filterd.precision import Wanted
 
 WINNER = "You are a winner you have been specially selected to receive $1000 cash or a $2000 award."
 ROOM = 31
@@ -43,10 +44,18 @@ def loaded(tiny: Path) -> Artifact:
     return artifact.load(tiny)
 
 
-def engine_of(loaded: Artifact, *, max_batch_tokens: int = 4096, **manifest: object) -> Engine:
+def engine_of(
+    loaded: Artifact,
+    *,
+    max_batch_tokens: int = 4096,
+    precision: Wanted = "auto",
+    **manifest: object,
+) -> Engine:
     """An engine of an artifact whose manifest says something else."""
     changed = replace(loaded, manifest=loaded.manifest.model_copy(update=manifest))
-    return Engine(changed, device="cpu", max_batch_tokens=max_batch_tokens)
+    return Engine(
+        changed, device="cpu", precision=precision, max_batch_tokens=max_batch_tokens, threads=1
+    )
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +66,11 @@ def engine(loaded: Artifact) -> Engine:
 @pytest.fixture(scope="module")
 def starter() -> Classifier:
     return Classifier.load(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def coarse() -> Classifier:
+    return Classifier.load(device="cpu", precision="int8")
 
 
 def dense(model: SpamModel, ids: list[int]) -> Tensor:
@@ -93,7 +107,7 @@ def test_batches_above_the_budget_are_cut(loaded: Artifact, texts: list[str], bu
     assert small.score_texts(texts) == pytest.approx(engine_of(loaded).score_texts(texts), abs=1e-4)
 
 
-def test_no_forward_pass_is_above_the_budget(
+def test_work_at_once_is_about_the_budget(
     loaded: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = engine_of(loaded, max_batch_tokens=50)
@@ -106,9 +120,29 @@ def test_no_forward_pass_is_above_the_budget(
     )
     texts = ["a" * length for length in (3, 30, 9, 9, 9, 9, 100, 1)]
     engine.score_texts(texts)
-    assert max(sizes) <= 50
+    assert max(sizes) <= 50 + 32 / 2
     assert sum(sizes) == sum(engine.tokenize(text).count for text in texts)
-    assert all(one + other > 32 for one, other in pairwise(sizes))  # cut where it must be
+
+
+@given(st.lists(st.integers(1, 64), max_size=60).map(sorted), st.integers(1, 9))
+def test_parts_are_of_about_equal_work(lengths: list[int], count: int) -> None:
+    spans = [[0] * length for length in lengths]
+    parts = cut(spans, count)
+    assert [span for part in parts for span in part] == spans
+    assert len(parts) <= count
+    assert all(parts)
+    share = sum(lengths) / count
+    assert all(sum(map(len, part)) <= share + max(lengths) for part in parts)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_any_number_of_threads_gives_the_same_scores(loaded: Artifact, threads: int) -> None:
+    texts = [text for _, text in sample()][:300]
+    parted = Engine(loaded, device="cpu", max_batch_tokens=2048, threads=threads)
+    parted._operations_a_token = 10**9  # as if it were large: all cores are worth it
+    expected = engine_of(loaded).score_texts(texts)
+    assert parted.threads == threads
+    assert parted.score_texts(texts) == pytest.approx(expected, abs=1e-4)
 
 
 def test_long_text_takes_the_most_spam_like_of_its_windows(engine: Engine) -> None:
@@ -185,6 +219,53 @@ def test_precision_follows_the_device(loaded: Artifact) -> None:
     assert automatic.precision == ("bf16" if automatic.device.type == "cuda" else "fp32")
 
 
+@settings(deadline=None, max_examples=15)
+@given(some_texts)
+def test_int8_scores_are_the_same_beside_an_outlier(coarse: Classifier, texts: list[str]) -> None:
+    outlier = "\U0001f911" * 60 + "$$$ " * 90
+    beside = coarse.engine.score_texts([outlier, *texts, outlier])[1:-1]
+    alone = [coarse.engine.score_texts([text])[0] for text in texts]
+    assert beside == pytest.approx(alone, abs=1e-3)  # a rounding to the next byte, here and there
+
+
+def test_int8_is_near(starter: Classifier, coarse: Classifier) -> None:
+    texts = [text for _, text in sample()]
+    plain, near = starter.classify(texts), coarse.classify(texts)
+    assert coarse.engine.precision == "int8"
+    assert [one.score for one in plain] != [one.score for one in near]
+    differences = [abs(one.score - other.score) for one, other in zip(plain, near, strict=True)]
+    assert max(differences) <= MOST_DIFFERENCE
+    changed = sum(one.label != other.label for one, other in zip(plain, near, strict=True))
+    assert changed <= 1
+
+
+def test_artifact_that_int8_changes_refuses_it(loaded: Artifact) -> None:
+    far = Agreement(max_difference=0.31, labels_equal=0.97, messages=1000)
+    with pytest.raises(SettingsError, match=r"tiny-1 may not run so: .* 0\.310 and 97\.00%"):
+        engine_of(loaded, int8=far, precision="int8")
+    assert engine_of(loaded, int8=far)._choices == ["fp32"]
+
+
+def test_auto_takes_what_is_fastest(loaded: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    near = Agreement(max_difference=0.004, labels_equal=1.0, messages=1000)
+    for fastest in ("fp32", "int8"):
+        engine = engine_of(loaded, int8=near)
+        monkeypatch.setattr(
+            engine,
+            "_seconds",
+            lambda tokens, engine=engine, fastest=fastest: (
+                1.0
+                if (type(engine._model.h[0].mlp.c_fc) is Int8Linear) == (fastest == "int8")
+                else 2.0
+            ),
+        )
+        engine.warm_up()
+        assert engine.precision == fastest
+        engine.warm_up()
+        assert engine.precision == fastest
+        assert 0 <= engine.score_texts(["as it was"])[0] <= 1
+
+
 def test_absent_device_is_refused(loaded: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SettingsError, match="FILTERD_DEVICE=cuda, but torch sees no CUDA device"):
@@ -194,7 +275,7 @@ def test_absent_device_is_refused(loaded: Artifact, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.03)])
-def test_cuda_scores_are_near(starter: Classifier, precision: Precision, tolerance: float) -> None:
+def test_cuda_scores_are_near(starter: Classifier, precision: Wanted, tolerance: float) -> None:
     other = Classifier.load(device="cuda", precision=precision)
     texts = [text for _, text in sample()]
     expected = starter.engine.score_texts(texts)
@@ -204,6 +285,12 @@ def test_cuda_scores_are_near(starter: Classifier, precision: Precision, toleran
 @pytest.mark.parametrize("budget", [1, 64, 4096])
 def test_warm_up_scores_within_the_budget(loaded: Artifact, budget: int) -> None:
     engine_of(loaded, max_batch_tokens=budget).warm_up()
+
+
+def test_warm_up_finds_a_budget(loaded: Artifact) -> None:
+    engine = Engine(loaded, device="cpu", threads=2)
+    engine.warm_up()
+    assert engine.max_batch_tokens in [2 * step for step in tuning.STEPS]
 
 
 def test_example_of_the_article_is_spam(starter: Classifier) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from filterd.artifact import Artifact
 from filterd.errors import DataError
-from trainer import backbone, baseline, calibration, encoding, registry, report
+from trainer import backbone, baseline, calibration, coarse, encoding, registry, report
 from trainer.calibration import Floats
 from trainer.card import model_card, notice
 from trainer.course import Trained
@@ -206,13 +206,15 @@ def write(
     """
     parts, data = material.parts, {**material.describe(), **more}
     found = {name: evaluate(artifact, parts[name]) for name in ("validation", "test")}
+    judged = [message.text for name in found for message in parts[name]]
+    near = coarse.int8(artifact, judged, np.concatenate([one.scores for one in found.values()]))
     if artifact.manifest.recipe["folds"]:
         count = len(material.base) + len(parts["validation"])
         scores = calibration.scores(unseen.log_odds[:count], artifact.manifest.temperature)
         found["folds"] = judge(scores, truth(unseen.messages[:count]), artifact.manifest.threshold)
     measures = {name: evaluation.measures for name, evaluation in found.items()}
     numbers = {key: v for name, m in measures.items() for key, v in m.named(name).items()}
-    artifact = registry.changed(artifact, data=data, metrics=numbers)
+    artifact = registry.changed(artifact, data=data, metrics=numbers, int8=near)
     rival = baseline.fit(parts["train"]).judge(parts["test"])
     pages = {f"report/{name}": page for name, page in report.files(trained, found, rival).items()}
     pages["README.md"] = model_card(artifact, trained, data, measures).encode()

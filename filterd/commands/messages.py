@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from filterd.settings import Settings
 
 STREAMS = ("redis_url", "input_stream", "output_stream")
-MODEL = ("artifact", "device", "precision", "threshold")
+MODEL = ("artifact", "device", "precision", "threads", "threshold")
 FILE = click.Path(path_type=Path, dir_okay=False)
 EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -56,6 +56,7 @@ def classify(
         settings.artifact,
         device=settings.device,
         precision=settings.precision,
+        threads=settings.threads,
         threshold=settings.threshold,
     )
     render = work.as_json if as_objects else work.as_line
@@ -105,7 +106,7 @@ def publish(
         batches: Any = work.from_file(source, column, quiet_output=quiet)
     else:
         batches = ([work.Message(text, own_id) for text in chunk] for chunk in _chunks(texts))
-    with open_client(settings.server) as client:
+    with open_client(settings.redis_url.get_secret_value()) as client:
         for ids in work.publish(client, settings.input_stream, work.paced(batches, rate)):
             if not quiet:
                 _print(ids)
@@ -141,7 +142,7 @@ def tail(
     from filterd import tail as work
     from filterd.streams.client import open_client
 
-    with open_client(settings.server) as client:
+    with open_client(settings.redis_url.get_secret_value()) as client:
         view = work.View(
             client, settings.output_stream, settings.input_stream if show_text else None
         )

@@ -43,13 +43,8 @@ class Settler:
         streams: tuple[str, str, str],
         most_verdicts: int,
         wait: Wait | None = None,
-        *,
-        named: bool = False,
     ) -> None:
-        """streams: input, output, dead letters · wait: for replicas, after each settle
-        named: outcomes say which stream their entry is in.
-        """
-        self._named = named
+        """streams: input, output, dead letters · wait: for replicas, after each settle."""
         self._keys = (*streams, watermark_key(streams[0], group))
         self._head: tuple[Argument, ...] = (group, most_verdicts)
         self._script = Script(redis, "settle")
@@ -63,7 +58,7 @@ class Settler:
         """
         args = list(self._head)
         for outcome in outcomes:
-            parts = encode(outcome, named=self._named)
+            parts = encode(outcome)
             kind = "dead" if isinstance(outcome, DeadLetter) else "verdict"
             args += [outcome.entry_id, kind, len(parts), *parts]
         reply, confirmed = await self._run(outcomes, args)

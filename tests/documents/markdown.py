@@ -22,7 +22,9 @@ class Code:
     @property
     def name(self) -> str:
         """Its first line that says something, without the comment behind it."""
-        lines = [line for line in self.text.splitlines() if not line.startswith("import ")]
+        lines = [
+            line for line in self.text.splitlines() if not line.startswith(("import", "const"))
+        ]
         return re.sub(r"\s+#.*", "", next(filter(None, lines))).strip()
 
 

@@ -84,6 +84,9 @@ def test_the_manifest_says_what_was_done(tmp_path: Path, small: list[Message]) -
     spam = make.truth(read_file(data / "test.csv"))
     assert manifest.metrics["test_accuracy"] == pytest.approx(((scores >= 0.5) == spam).mean())
     assert Engine(found).score_texts(["win a free prize now code 3"])[0] > 0.5
+    assert manifest.int8 is not None
+    assert manifest.int8.messages == len(read_file(data / "validation.csv")) + len(scores)
+    assert manifest.int8.labels_equal > 0.95
 
 
 @pytest.mark.parametrize(
