@@ -36,6 +36,7 @@ for _command in (
     messages.tail,
     opinions.feedback,
     inspecting.audit,
+    inspecting.doctor,
     dead.dead,
     past.replay,
 ):

@@ -1,4 +1,4 @@
-"""``filterd audit``: is all as it should be?"""
+"""``filterd audit`` and ``filterd doctor``: is all as it should be?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from filterd.options import Command
+from filterd.options import ALL, Command
 
 if TYPE_CHECKING:
     from filterd.settings import Settings
@@ -49,4 +49,29 @@ def audit(ctx: click.Context, settings: Settings, as_object: bool, listed: int) 
     for line in [work.as_json(report)] if as_object else work.as_lines(report, listed):
         click.echo(line)
     if not report.sound:
+        ctx.exit(1)
+
+
+@click.command(cls=Command, fields=ALL, short_help="Check the server, the artifact, the device.")
+@click.option("--json", "as_object", is_flag=True, help="One JSON object.")
+@click.pass_context
+def doctor(ctx: click.Context, settings: Settings, as_object: bool) -> None:
+    """Check all that a daemon with these settings needs, and say what to change.
+
+    One line a finding: ok, note, or change. Exit code 1 where something must be changed.
+
+    \b
+    filterd doctor
+    filterd doctor --redis-url redis://redis.internal:6379/0 --json
+    """
+    from filterd import doctor as work
+
+    findings = []
+    for finding in work.examine(settings):
+        findings.append(finding)
+        if not as_object:
+            click.echo(work.as_line(finding))
+    if as_object:
+        click.echo(work.as_json(findings))
+    if not work.sound(findings):
         ctx.exit(1)

@@ -30,12 +30,17 @@ LOOK_S = 0.2
 """How often somebody who waits for a name looks."""
 
 
+def lease_key(stream: str, group: str, consumer: str) -> str:
+    """Where it stands who has a name; in a cluster it shares the stream's slot."""
+    return f"{slot_tag(stream)}:consumer:{group}:{consumer}"
+
+
 class Lease:
     """One process's right to a consumer's name in a group."""
 
     def __init__(self, redis: Redis, stream: str, group: str, consumer: str) -> None:
         self._script = Script(redis, "lease")
-        self._key = f"{slot_tag(stream)}:consumer:{group}:{consumer}"
+        self._key = lease_key(stream, group, consumer)
         self._token = f"{socket.gethostname()} process {os.getpid()} {uuid4().hex[:8]}"
         self._what = f"consumer {consumer} of group {group}"
 

@@ -1,0 +1,79 @@
+"""``filterd doctor``: the server, the artifact, the device and the disk, one line a finding."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filterd.address import Address
+from filterd.classifier import Classifier
+from filterd.errors import ArtifactError, SettingsError, UnavailableError
+from filterd.streams.client import open_client
+from filterd.streams.examination import Examination, Finding
+from filterd.streams.names import StreamNames
+
+if TYPE_CHECKING:
+    from filterd.settings import Settings
+
+LEAST_FREE_BYTES = 1 << 30
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Examine all that a daemon with these settings would use."""
+    url = settings.redis_url.get_secret_value()
+    try:
+        with open_client(url) as client:
+            names = StreamNames.of(settings)
+            yield from Examination(client, names, settings.consumer_name).findings()
+    except (UnavailableError, SettingsError) as error:
+        yield Finding("change", "redis", str(error))
+    yield from _model(settings)
+    yield from _disk(Path(Address.parse(url).directory or "."))
+
+
+def as_line(finding: Finding) -> str:
+    """Level, topic and what it says."""
+    return f"{finding.level:<7} {finding.topic:<12} {finding.says}"
+
+
+def as_json(findings: list[Finding]) -> str:
+    """One object."""
+    return json.dumps({"sound": sound(findings), "findings": [asdict(one) for one in findings]})
+
+
+def sound(findings: list[Finding]) -> bool:
+    """Whether nothing has to be changed."""
+    return all(finding.level != "change" for finding in findings)
+
+
+def _model(settings: Settings) -> Iterator[Finding]:
+    try:
+        classifier = Classifier.load(
+            settings.artifact,
+            device=settings.device,
+            precision=settings.precision,
+            threshold=settings.threshold,
+        )
+    except (ArtifactError, SettingsError) as error:
+        yield Finding("change", "artifact", str(error))
+        return
+    engine = classifier.engine
+    yield Finding("ok", "artifact", f"{engine.manifest.version} is whole: its checksums agree")
+    yield Finding("ok", "device", f"{engine.device}, {engine.precision}")
+
+
+def _disk(directory: Path) -> Iterator[Finding]:
+    try:
+        free = shutil.disk_usage(directory).free
+    except OSError as error:
+        yield Finding("note", "disk", f"{directory} could not be examined: {error.strerror}")
+        return
+    says = f"{free / 1e9:,.1f} GB are free where {directory.resolve()} lies"
+    if free < LEAST_FREE_BYTES:
+        yield Finding("change", "disk", f"{says}: make room")
+    else:
+        yield Finding("ok", "disk", says)

@@ -1,0 +1,159 @@
+"""The doctor on real servers that are configured wrongly: each fault is named, with its remedy."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from filterd import doctor
+from filterd.settings import Settings
+from filterd.streams import examination
+from filterd.streams.examination import RIGHTS, Examination
+from filterd.streams.names import StreamNames
+from tests.commands import filterd
+from tests.servers import RedisServer
+
+NAMES = StreamNames("in", "out", "dead", "g")
+OFTEN_MADE_WRONG = {
+    "appendonly": "yes",
+    "appendfsync": "everysec",
+    "save": "",
+    "maxmemory": "0",
+    "maxmemory-policy": "noeviction",
+    "timeout": "0",
+}
+
+
+@pytest.fixture(scope="module")
+def server(redis_server: RedisServer) -> Iterator[RedisServer]:
+    """A server of the same kind, whose settings these tests change and put back."""
+    with (
+        tempfile.TemporaryDirectory(prefix="fd-") as folder,
+        RedisServer(redis_server.program, Path(folder), tcp=True) as own,
+    ):
+        yield own
+
+
+@pytest.fixture
+def own(server: RedisServer) -> Iterator[redis.Redis]:
+    with server.client() as client:
+        yield client
+        for name, value in OFTEN_MADE_WRONG.items():
+            client.config_set(name, value)
+        client.delete(*(client.keys("*") or ["-"]))
+
+
+def lines(client: redis.Redis, level: str = "change") -> list[str]:
+    """Topic and words of the findings of a level."""
+    found = Examination(client, NAMES, "me").findings()
+    return [f"{finding.topic}: {finding.says}" for finding in found if finding.level == level]
+
+
+def test_a_server_that_is_well(own: redis.Redis) -> None:
+    own.config_set("appendfsync", "always")
+    own.xgroup_create("in", "g", "0", mkstream=True)
+    assert lines(own) == []
+    assert any("appendfsync is always" in line for line in lines(own, "ok"))
+    assert f"rights: ACL allows all {len(RIGHTS)} commands" in lines(own, "ok")
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"appendonly": "no"}, "persistence: none: a restart loses every message"),
+        ({"appendonly": "no", "save": "900 1"}, "persistence: snapshots only"),
+        ({"appendfsync": "no"}, "persistence: appendfsync is no: a crash may lose half a minute"),
+        ({"maxmemory-policy": "allkeys-lru"}, "eviction: maxmemory-policy allkeys-lru deletes"),
+        ({"maxmemory": "1048576"}, "memory: "),
+        ({"timeout": "5"}, "time-outs: timeout 5 cuts quiet clients off"),
+    ],
+)
+def test_a_server_that_is_set_up_wrongly(
+    own: redis.Redis, config: dict[str, str], words: str
+) -> None:
+    for name, value in config.items():
+        own.config_set(name, value)
+    (line,) = lines(own)
+    assert line.startswith(words)
+
+
+def test_keys_of_the_wrong_type(own: redis.Redis) -> None:
+    own.set("in", "x")
+    own.rpush("out", "x")
+    own.xadd("{in}:watermark:g", {"a": "b"})
+    wrong = [line for line in lines(own) if line.startswith("types")]
+    assert [line.split(",")[0] for line in wrong] == [
+        "types: in is a string",
+        "types: out is a list",
+        "types: {in}:watermark:g is a stream",
+    ]
+
+
+def test_groups_that_hold_back_trimming(own: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    for group in ("g", "lags", "abandoned"):
+        own.xgroup_create("in", group, "0", mkstream=True)
+    own.xadd("in", {"text": "x"}, id="1-0")
+    own.xreadgroup("lags", "me", {"in": ">"})
+    own.xreadgroup("g", "gone", {"in": ">"})
+    (line,) = lines(own)
+    assert line.startswith("groups: group abandoned holds back the trimming of in and nobody")
+    assert "XGROUP DESTROY" in line
+    assert any("group lags holds back" in note for note in lines(own, "note"))
+    monkeypatch.setattr(examination, "GONE_MS", -1)
+    assert any("gone holds 1 entries and is gone" in line for line in lines(own))
+
+
+def test_each_right_that_is_missing(own: redis.Redis, server: RedisServer) -> None:
+    rights = ("on", ">secret", "~*", "+@all", "-xclaim", "-config")
+    own.execute_command("ACL", "SETUSER", "limited", "reset", *rights)
+    with redis.Redis.from_url(f"redis://limited:secret@127.0.0.1:{server.port}") as limited:
+        assert lines(limited) == ["rights: ACL refuses XCLAIM in g c 0 0-1"]
+        assert sum("could not be examined" in line for line in lines(limited, "note")) == 3
+        streams = ("~in", "~out", "~dead", "~*:watermark:*")
+        own.execute_command("ACL", "SETUSER", "limited", "resetkeys", *streams, "+xclaim")
+        wrong = lines(limited)
+        assert "rights: ACL refuses SET {in}:consumer:g:me x PX 1" in wrong
+        assert not any("watermark" in line for line in wrong)
+        own.execute_command("ACL", "SETUSER", "limited", "-evalsha", "-eval")
+        assert any(line.startswith("rights: could not be examined") for line in lines(limited))
+
+
+def test_a_clock_that_is_off(own: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = examination.time.time
+    monkeypatch.setattr(examination.time, "time", lambda: here() - 3600)
+    (line,) = lines(own)
+    assert line.startswith("clock: the server's is +3600.")
+
+
+def test_a_replica_is_told(own: redis.Redis, server: RedisServer, short_path: Path) -> None:
+    with RedisServer(server.program, short_path, tcp=True) as second, second.client() as client:
+        client.execute_command("REPLICAOF", "127.0.0.1", str(server.port))
+        assert any(line.startswith("role: this is a replica") for line in lines(client))
+
+
+def test_the_command(server: RedisServer, own: redis.Redis, tmp_path: Path) -> None:
+    well = filterd("doctor", redis_url=server.url)
+    assert (well.code, well.err) == (0, "")
+    assert all(line.split()[0] in ("ok", "note") for line in well.out.splitlines())
+    for topic in ("version", "artifact", "device", "disk"):
+        assert f" {topic} " in well.out
+    own.config_set("maxmemory-policy", "allkeys-lru")
+    wrong = filterd("doctor", "--json", redis_url=server.url, artifact=str(tmp_path / "none"))
+    found = json.loads(wrong.out)
+    assert (wrong.code, found["sound"]) == (1, False)
+    changes = {one["topic"] for one in found["findings"] if one["level"] == "change"}
+    assert changes == {"eviction", "artifact"}
+
+
+def test_no_server_is_a_finding_and_the_rest_is_examined() -> None:
+    settings = Settings.load(redis_url="redis://127.0.0.1:1")
+    findings = list(doctor.examine(settings))
+    assert findings[0].topic == "redis"
+    assert "cannot be reached" in findings[0].says
+    assert [finding.topic for finding in findings[1:]] == ["artifact", "device", "disk"]
+    assert not doctor.sound(findings)
