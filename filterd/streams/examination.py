@@ -166,7 +166,7 @@ class Examination:
     def _types(self) -> Iterator[Finding]:
         wrong = False
         for number, key in enumerate(self._keys):
-            wanted, found = "stream" if number < 3 else "string", self._client.type(key).decode()
+            wanted, found = "stream" if number < 3 else "string", _text(self._client.type(key))
             if found not in (wanted, "none"):
                 wrong = True
                 says = f"{key} is a {found}, not a {wanted}: rename it, or set another name"
@@ -228,7 +228,8 @@ class Examination:
 
     def _foreign(self, group: Any, consumers: list[Any]) -> Iterator[Finding]:
         """Another group holds back trimming as long as it has not settled an entry."""
-        name, newest = self._names.input, self._client.xrevrange(self._names.input, count=1)
+        name = self._names.input
+        newest: Any = self._client.xrevrange(name, count=1)
         behind = bool(newest) and group["last-delivered-id"] != newest[0][0]
         if not (behind or group["pending"]):
             return
