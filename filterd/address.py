@@ -82,7 +82,7 @@ def with_cluster(url: str) -> str:
         return f"{scheme}+cluster:{rest}"
     if KINDS.get(scheme) == "cluster":
         return url
-    raise ValueError("a Redis Cluster is reached by redis:// or rediss://")
+    raise ValueError("FILTERD_REDIS_CLUSTER goes with redis:// or rediss:// in FILTERD_REDIS_URL")
 
 
 def has_password(url: str) -> bool:

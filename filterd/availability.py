@@ -27,12 +27,17 @@ def pause_s(failures: int) -> float:
 class Availability:
     """What the daemon waits for, and how it waits.
 
-    waiting_for: empty while all is well · ensure_group: makes a missing group again.
+    waiting_for: empty while all is well · ensure_group: makes a missing group again, of a stream.
     """
 
     def __init__(
-        self, ensure_group: Callable[[], Awaitable[bool]], metrics: Metrics, stop: asyncio.Event
+        self,
+        ensure_group: Callable[[], Awaitable[bool]],
+        metrics: Metrics,
+        stop: asyncio.Event,
+        stream: str,
     ) -> None:
+        self._log = log.bind(stream=stream)
         self.waiting_for = "Redis"
         self._ensure_group = ensure_group
         self._metrics = metrics
@@ -63,7 +68,7 @@ class Availability:
         if isinstance(error, GroupMissingError):
             try:
                 if await self._ensure_group():
-                    log.warning("the consumer group was gone and has been made again")
+                    self._log.warning("the consumer group was gone and has been made again")
             except UnavailableError as worse:
                 self.report(worse)
 
@@ -71,13 +76,13 @@ class Availability:
         """Count it; log it where it is another than before."""
         self._metrics.redis_errors.labels(error.kind).inc()
         if self.waiting_for != str(error):
-            log.warning("backing off", kind=error.kind, reason=str(error))
+            self._log.warning("backing off", kind=error.kind, reason=str(error))
         self.waiting_for = str(error)
 
     def recovered(self) -> None:
         """All is well (again)."""
         if self.waiting_for:
-            log.info("ready")
+            self._log.info("ready")
         self.waiting_for = ""
 
     async def pause(self, seconds: float) -> None:

@@ -11,6 +11,7 @@ import click
 
 from filterd import __version__
 from filterd.commands import dead, inspecting, messages, opinions, past, serving
+from filterd.concealing import conceal
 from filterd.errors import FilterdError
 from filterd.options import debug_option
 
@@ -45,6 +46,7 @@ for _command in (
 
 def main() -> NoReturn:
     """Run a command; every expected error is one line on standard error."""
+    conceal()
     # Leave by way of every 'finally': whoever started a server stops it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     for stream in (sys.stdout, sys.stderr):

@@ -26,13 +26,14 @@ class RawEntry:
     """An entry as read: its wanted fields, or only its size where that is over the limit.
 
     fields: pairs of name and value, of the wanted names alone · size: their bytes together
-    deliveries: how often the server has handed it out.
+    deliveries: how often the server has handed it out · stream: the input that it is in.
     """
 
     id: str
     fields: tuple[tuple[bytes, bytes], ...]
     size: int
     deliveries: int = 1
+    stream: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Entry:
     publisher_id: bytes | None
     carried: tuple[tuple[bytes, bytes], ...]
     deliveries: int = 1
+    stream: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class DeadLetter:
     reason: str
     detail: str
     deliveries: int
+    stream: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,11 @@ class Answer:
         """The id of the input entry."""
         return self.entry.id
 
+    @property
+    def stream(self) -> str:
+        """The input that the entry is in."""
+        return self.entry.stream
+
 
 Outcome = Answer | DeadLetter
 
@@ -146,17 +154,22 @@ def decode(raw: RawEntry, max_bytes: int) -> Entry:
     except UnicodeDecodeError as error:
         raise EntryError("not-utf8", f"{error.reason} at byte {error.start}") from error
     publisher_id = fields.pop(PUBLISHER_ID, None)
-    return Entry(raw.id, decoded, publisher_id, tuple(fields.items()), raw.deliveries)
+    return Entry(raw.id, decoded, publisher_id, tuple(fields.items()), raw.deliveries, raw.stream)
 
 
-def encode(outcome: Outcome) -> list[bytes]:
-    """The fields of an outcome, names and values in turn; the server adds ``at``."""
+def encode(outcome: Outcome, *, named: bool = False) -> list[bytes]:
+    """The fields of an outcome, names and values in turn; the server adds ``at``.
+
+    named: with the stream of its entry, whose id alone is not unique among partitions.
+    """
+    where = [b"stream", outcome.stream.encode()] if named else []
     if isinstance(outcome, DeadLetter):
         return [
             *(b"entry", outcome.entry_id.encode()),
             *(b"reason", outcome.reason.encode()),
             *(b"detail", outcome.detail.encode(errors="replace")),
             *(b"deliveries", b"%d" % outcome.deliveries),
+            *where,
         ]
     entry, verdict = outcome.entry, outcome.verdict
     own = [] if entry.publisher_id is None else [PUBLISHER_ID, entry.publisher_id]
@@ -167,5 +180,6 @@ def encode(outcome: Outcome) -> list[bytes]:
         *(b"score", b"%.6f" % verdict.score),
         *(b"threshold", b"%.6g" % verdict.threshold),
         *(b"model", verdict.model.encode()),
+        *where,
         *(part for pair in entry.carried for part in pair),
     ]

@@ -13,9 +13,14 @@ MOST_BYTES = 8_388_608
 
 
 class InFlight:
-    """The entries in flight. released: set whenever some have ended."""
+    """The entries in flight. released: set whenever some have ended.
 
-    def __init__(self) -> None:
+    shares: among how many the limits are divided.
+    """
+
+    def __init__(self, shares: int = 1) -> None:
+        self._most_entries = max(1, MOST_ENTRIES // shares)
+        self._most_bytes = MOST_BYTES // shares
         self._sizes: dict[str, int] = {}
         self._bytes = 0
         self.released = asyncio.Event()
@@ -34,7 +39,7 @@ class InFlight:
     @property
     def full(self) -> bool:
         """Whether so much is in flight that reading has to wait."""
-        return len(self._sizes) >= MOST_ENTRIES or self._bytes >= MOST_BYTES
+        return len(self._sizes) >= self._most_entries or self._bytes >= self._most_bytes
 
     def admit(self, raws: Iterable[RawEntry]) -> list[RawEntry]:
         """Take in entries; returns those that were not in flight already."""

@@ -89,4 +89,4 @@ def _type(annotation: Any) -> Any:
         annotation = next(part for part in get_args(annotation) if part is not type(None))
     if get_origin(annotation) is Literal:
         return click.Choice(get_args(annotation))
-    return {int: click.INT, float: click.FLOAT}.get(annotation, click.STRING)
+    return {int: click.INT, float: click.FLOAT, bool: click.BOOL}.get(annotation, click.STRING)

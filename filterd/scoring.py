@@ -65,15 +65,15 @@ class Scorer:
         """
         if raw.deliveries > self._max_deliveries:
             detail = f"delivered {raw.deliveries} times and never settled"
-            return DeadLetter(raw.id, "poison", detail, raw.deliveries)
+            return DeadLetter(raw.id, "poison", detail, raw.deliveries, raw.stream)
         try:
             entry = decode(raw, self._max_bytes)
         except EntryError as error:
-            return DeadLetter(raw.id, error.reason, error.detail, raw.deliveries)
+            return DeadLetter(raw.id, error.reason, error.detail, raw.deliveries, raw.stream)
         classifier = self.classifier
         if not self._duplicates:
             tokens = classifier.engine.tokenize(entry.text)
-            return Work(entry, entry.id.encode(), tokens, classifier)
+            return Work(entry, f"{entry.stream} {entry.id}".encode(), tokens, classifier)
         key = text_key(entry.text, classifier.engine.manifest.version)
         known = self._duplicates.recall(key)
         if known is not None:
@@ -132,4 +132,4 @@ class Scorer:
         entry = work.entry
         log.error("an entry cannot be scored", id=entry.id, error=type(error).__name__)
         detail = f"scoring failed: {type(error).__name__}"
-        return DeadLetter(entry.id, "poison", detail, entry.deliveries)
+        return DeadLetter(entry.id, "poison", detail, entry.deliveries, entry.stream)

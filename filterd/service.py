@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +15,6 @@ from filterd import logs
 from filterd.artifact import STARTER
 from filterd.classifier import Classifier
 from filterd.entries import wanted_fields
-from filterd.errors import UnavailableError
 from filterd.lanes import LaneConfig
 from filterd.metrics import Metrics
 from filterd.notify import Notifier
@@ -27,19 +24,21 @@ from filterd.scoring import Scorer
 from filterd.settings import Settings
 from filterd.shadow import Shadow
 from filterd.streams.client import reachable
-from filterd.streams.connection import STARTING, connect, translated
+from filterd.streams.clients import Clients, connected
 from filterd.streams.consumer import Consumer, ReadConfig
 from filterd.streams.lease import Lease, held
+from filterd.streams.names import StreamNames
 from filterd.streams.scripts import Wait
 from filterd.streams.settling import Settler
 from filterd.streams.shadowing import Disagreements
 from filterd.streams.trimming import Trimmer
+from filterd.upkeep import trim, watch
 from filterd.web import serve
 
 log = structlog.get_logger()
 
-WATCH_S = 1.0
-TRIM_EVERY_S = 30.0
+READ_BYTES = 4_194_304
+"""Of one read of all partitions together."""
 
 
 def run_daemon(settings: Settings, notifier: Notifier) -> None:
@@ -48,7 +47,7 @@ def run_daemon(settings: Settings, notifier: Notifier) -> None:
     Raises SettingsError, ArtifactError or UnavailableError where it cannot start.
     """
     logs.configure(settings.log_format)
-    with reachable(settings.redis_url.get_secret_value()) as url:
+    with reachable(settings.server) as url:
         asyncio.run(_serve(settings, url, notifier))
 
 
@@ -64,11 +63,12 @@ async def _serve(settings: Settings, url: str, notifier: Notifier) -> None:
     metrics.ready.set_function(lambda: not waiting[0])
     metrics.tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
     host, port = settings.http_host, settings.http_port
+    inputs = [names.input for names in StreamNames.all_of(settings)]
     async with (
         notifier.telling(lambda: waiting[0], stop),
         serve(host, port, registry, lambda: waiting[0]) as bound,
-        _client(url, stop) as redis,
-        held(_lease(settings, redis), stop),
+        connected(url, inputs, stop, cluster=settings.redis_cluster) as clients,
+        held(_lease(settings, clients, inputs[0]), stop),
     ):
         log.info("listening", http=f"http://{host}:{bound}", consumer=settings.consumer_name)
         path = settings.artifact or STARTER
@@ -77,23 +77,23 @@ async def _serve(settings: Settings, url: str, notifier: Notifier) -> None:
         classifier = await asyncio.to_thread(reloader.first)
         _serves(metrics, classifier)
         log.info("model is warm", artifact=classifier.engine.manifest.version)
-        await _run(settings, redis, classifier, reloader, metrics, stop, waiting)
+        await _run(settings, clients, classifier, reloader, metrics, stop, waiting)
     log.info("stopped")
 
 
 async def _run(
     settings: Settings,
-    redis: Redis,
+    clients: Clients,
     classifier: Classifier,
     reloader: Reloader,
     metrics: Metrics,
     stop: asyncio.Event,
     waiting: list[str],
 ) -> None:
-    consumer = Consumer(redis, _read_config(settings))
-    streams = (settings.input_stream, settings.output_stream, settings.dead_stream)
+    names = StreamNames.all_of(settings)
+    consumers = [Consumer(clients.of(own.input), _read_config(settings, own)) for own in names]
     wait = Wait(settings.wait_replicas) if settings.wait_replicas else None
-    settler = Settler(redis, settings.group, streams, settings.output_maxlen, wait)
+    settlers = [_settler(settings, clients.of(own.input), own, wait) for own in names]
     scorer = Scorer(
         classifier,
         metrics,
@@ -103,13 +103,16 @@ async def _run(
     )
     lane = LaneConfig(classifier.engine.max_batch_tokens, settings.linger_s)
     limits = PipelineConfig(lane, settings.claim_idle_s)
-    disagreements = Disagreements(redis, settings.shadow_stream, show_text=settings.shadow_text)
+    partitions = list(zip(consumers, settlers, strict=True))
+    shadows = clients.of(settings.shadow_stream)
+    disagreements = Disagreements(shadows, settings.shadow_stream, show_text=settings.shadow_text)
     shadow = Shadow(settings.shadow_share, metrics, disagreements)
-    pipeline = Pipeline(limits, consumer, settler, scorer, metrics, stop, [shadow.watch])
-    trimmer = Trimmer(redis, settings.input_stream, settings.group, settings.input_retention_s)
+    pipeline = Pipeline(limits, partitions, scorer, metrics, stop, [shadow.watch])
+    retention_s = settings.input_retention_s
+    trimmers = [Trimmer(clients.of(o.input), o.input, o.group, retention_s) for o in names]
     upkeep = [
-        asyncio.create_task(_watch(consumer, metrics)),
-        asyncio.create_task(_trim(trimmer)),
+        asyncio.create_task(watch(consumers, metrics)),
+        asyncio.create_task(trim(trimmers)),
         asyncio.create_task(reloader.run(partial(_swap, scorer, metrics))),
         asyncio.create_task(_shadow(settings, metrics, shadow)),
     ]
@@ -117,7 +120,7 @@ async def _run(
     stopped = asyncio.create_task(stop.wait())
     try:
         while not (serving.done() or stopped.done()):
-            waiting[0] = pipeline.availability.waiting_for
+            waiting[0] = pipeline.waiting_for
             await asyncio.wait({serving, stopped}, timeout=0.1, return_when=asyncio.FIRST_COMPLETED)
         waiting[0] = "draining"
         await asyncio.wait({serving}, timeout=settings.drain_s)
@@ -170,70 +173,23 @@ def _serves(metrics: Metrics, classifier: Classifier) -> None:
     metrics.artifact_info.labels(manifest.version, manifest.backbone, precision).set(1)
 
 
-def _lease(settings: Settings, redis: Redis) -> Lease:
-    return Lease(redis, settings.input_stream, settings.group, settings.consumer_name)
+def _lease(settings: Settings, clients: Clients, stream: str) -> Lease:
+    """Of all partitions together, kept beside the first one's stream."""
+    return Lease(clients.of(stream), stream, settings.group, settings.consumer_name)
 
 
-def _read_config(settings: Settings) -> ReadConfig:
+def _read_config(settings: Settings, names: StreamNames) -> ReadConfig:
     return ReadConfig(
-        settings.input_stream,
-        settings.group,
+        names.input,
+        names.group,
         settings.consumer_name,
         wanted_fields(settings.carry_fields),
         settings.max_text_bytes,
+        most_bytes=max(READ_BYTES // settings.partitions, settings.max_text_bytes),
     )
 
 
-async def _watch(consumer: Consumer, metrics: Metrics) -> None:
-    """Keep the gauges of the group current."""
-    while True:
-        await asyncio.sleep(WATCH_S)
-        try:
-            status = await consumer.status()
-        except UnavailableError:
-            continue  # the pipeline reports it, and the gauges keep their last value
-        metrics.lag_entries.set(float("nan") if status.lag is None else status.lag)
-        metrics.pending_entries.set(status.pending)
-        metrics.oldest_pending_seconds.set(status.oldest_pending_s)
-        metrics.oldest_undelivered_seconds.set(status.oldest_undelivered_s)
-
-
-async def _trim(trimmer: Trimmer) -> None:
-    while True:
-        await asyncio.sleep(TRIM_EVERY_S)
-        try:
-            trimmed = await trimmer.trim()
-        except UnavailableError as error:
-            log.warning("cannot trim", kind=error.kind)
-            continue
-        if trimmed:
-            log.info("trimmed", entries=trimmed)
-
-
-@asynccontextmanager
-async def _client(url: str, stop: asyncio.Event) -> AsyncIterator[Redis]:
-    """A connected client. Raises UnavailableError where there is no server to start with."""
-    redis = connect(url)
-    try:
-        while True:
-            try:
-                with translated():
-                    info = await redis.info("server")
-                break
-            except UnavailableError as error:
-                if error.kind not in STARTING or stop.is_set():
-                    raise
-                log.info("waiting for Redis to start", kind=error.kind)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), 0.5)
-        name = info.get("server_name", "redis")
-        version = info.get(f"{name}_version") or info["redis_version"]
-        log.info(
-            "connected",
-            server=name,
-            version=version,
-            mode=info.get(f"{name}_mode") or info.get("server_mode"),
-        )
-        yield redis
-    finally:
-        await redis.aclose()
+def _settler(settings: Settings, redis: Redis, names: StreamNames, wait: Wait | None) -> Settler:
+    streams = (names.input, names.output, names.dead)
+    named = names.partitioned
+    return Settler(redis, names.group, streams, settings.output_maxlen, wait, named=named)

@@ -10,12 +10,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from filterd.address import Address
+from filterd.address import Address, with_cluster
 from filterd.entries import VERDICT_FIELDS
 from filterd.errors import SettingsError
+from filterd.partitions import check_names
 
 PREFIX = "FILTERD_"
 KUBERNETES = re.compile(r"FILTERD_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
@@ -31,10 +39,16 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
+    redis_cluster: bool = Field(
+        False, description="FILTERD_REDIS_URL names nodes of a Redis Cluster"
+    )
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
         description="redis://, rediss:// (TLS), redis+sentinel://, unix:// or embedded:DIR, "
         "which starts a server in DIR",
+    )
+    partitions: int = Field(
+        1, ge=1, le=4096, description="streams of each kind; their names say * inside {}"
     )
     input_stream: Name = Field("filterd:messages", description="stream that messages arrive in")
     output_stream: Name = Field("filterd:verdicts", description="stream that verdicts go to")
@@ -140,9 +154,23 @@ class Settings(BaseSettings):
 
     @field_validator("redis_url")
     @classmethod
-    def _known_scheme(cls, url: SecretStr) -> SecretStr:
-        Address.parse(url.get_secret_value())
+    def _known_form(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
+        plain = url.get_secret_value()
+        Address.parse(with_cluster(plain) if info.data.get("redis_cluster") else plain)
         return url
+
+    @property
+    def server(self) -> str:
+        """Where Redis is, in the form that ``streams.connection`` takes. It holds a secret."""
+        url = self.redis_url.get_secret_value()
+        return with_cluster(url) if self.redis_cluster else url
+
+    @model_validator(mode="after")
+    def _settled_together(self) -> Self:
+        kinds = {"INPUT": self.input_stream, "OUTPUT": self.output_stream, "DEAD": self.dead_stream}
+        names = {f"{PREFIX}{kind}_STREAM": name for kind, name in kinds.items()}
+        check_names(names, self.partitions, cluster=self.redis_cluster)
+        return self
 
     @model_validator(mode="after")
     def _streams_differ(self) -> Self:

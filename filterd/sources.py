@@ -59,6 +59,8 @@ class Sources:
         First what this consumer held in an earlier life: nothing new can be mistaken for it.
         """
         try:
+            if await self._availability.persist(self._consumer.ensure_group) is not None:
+                self._availability.recovered()
             await self._claim_all(idle_ms=0, whose=self._consumer.name)
             async with asyncio.TaskGroup() as sources:
                 sources.create_task(self._read())

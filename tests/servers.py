@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import socket
 import subprocess
@@ -58,7 +59,7 @@ class RedisServer:
             ],
             stdin=subprocess.DEVNULL,
         )
-        eventually(self._answers, "the server answers")
+        eventually(self._answers, "the server answers", within_s=120)
         return self
 
     def stop(self) -> None:
@@ -192,8 +193,12 @@ def embedded() -> Iterator[RedisServer]:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A free loopback port that no outgoing connection takes while its server is down."""
+    while True:
+        port = random.randrange(10_000, 32_768)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

@@ -172,5 +172,5 @@ def _letters(settings: Settings) -> Iterator[DeadLetters]:
     from filterd.streams.dead import DeadLetters
     from filterd.streams.names import StreamNames
 
-    with open_client(settings.redis_url.get_secret_value()) as client:
+    with open_client(settings.server) as client:
         yield DeadLetters(client, StreamNames.of(settings), settings.output_maxlen)

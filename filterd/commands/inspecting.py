@@ -42,7 +42,7 @@ def audit(ctx: click.Context, settings: Settings, as_object: bool, listed: int) 
     from filterd.terminal import progress
 
     names = StreamNames.of(settings)
-    with open_client(settings.redis_url.get_secret_value()) as client:
+    with open_client(settings.server) as client:
         ahead = work_ahead(client, names)
         with progress("auditing", ahead, quiet_output=True) as watch:
             report = audit(client, names, settings.output_maxlen, watch)

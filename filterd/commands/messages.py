@@ -106,7 +106,7 @@ def publish(
         batches: Any = work.from_file(source, column, quiet_output=quiet)
     else:
         batches = ([work.Message(text, own_id) for text in chunk] for chunk in _chunks(texts))
-    with open_client(settings.redis_url.get_secret_value()) as client:
+    with open_client(settings.server) as client:
         for ids in work.publish(client, settings.input_stream, work.paced(batches, rate)):
             if not quiet:
                 _print(ids)
@@ -142,7 +142,7 @@ def tail(
     from filterd import tail as work
     from filterd.streams.client import open_client
 
-    with open_client(settings.redis_url.get_secret_value()) as client:
+    with open_client(settings.server) as client:
         view = work.View(
             client, settings.output_stream, settings.input_stream if show_text else None
         )

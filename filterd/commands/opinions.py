@@ -50,7 +50,7 @@ def feedback(
     from filterd.streams.client import open_client
     from filterd.streams.feedback import FeedbackStream
 
-    with open_client(settings.redis_url.get_secret_value()) as client:
+    with open_client(settings.server) as client:
         stream = FeedbackStream(
             client, settings.feedback_stream, (settings.input_stream,), settings.max_text_bytes
         )

@@ -77,7 +77,7 @@ def replay(
         work.replay(classifier, work.from_file(source, column, load(settings.artifact)), found)
     else:
         since_ms = int((time.time() - hours * 3600) * 1000)
-        with open_client(settings.redis_url.get_secret_value()) as client:
+        with open_client(settings.server) as client:
             streams = (settings.output_stream, settings.input_stream)
             work.replay(classifier, work.from_streams(client, *streams, since_ms, found), found)
     for line in [found.as_json(show_text)] if as_object else found.lines(show_text):

@@ -87,6 +87,11 @@ class Consumer:
         return self._config.consumer
 
     @property
+    def stream(self) -> str:
+        """The stream that it reads."""
+        return self._config.stream
+
+    @property
     def alone_after(self) -> int:
         """Deliveries after which an entry is claimed, and to be scored, alone."""
         return self._config.alone_after
@@ -118,7 +123,7 @@ class Consumer:
         count = min(most or config.most_entries, config.most_entries)
         limits = (count, config.most_bytes, config.entry_bytes)
         args: list[Argument] = [config.group, config.consumer, *limits, *config.wanted]
-        entries = _entries(await self._read([config.stream], args))
+        entries = _entries(await self._read([config.stream], args), config.stream)
         if entries:
             self._last_s = time.monotonic()
         else:
@@ -138,7 +143,7 @@ class Consumer:
         args: list[Argument] = [*head, *limits, len(held), *held, *config.wanted]
         reply = cast("list[Any]", await self._claim([config.stream], args))
         gone = tuple(id_.decode() for id_ in reply[1])
-        return Claimed(reply[0].decode(), gone, tuple(_entries(reply[2])))
+        return Claimed(reply[0].decode(), gone, tuple(_entries(reply[2], config.stream)))
 
     async def renew(self, ids: Sequence[str]) -> int:
         """A sign of life for ids in flight; how many of them are still this consumer's."""
@@ -208,8 +213,9 @@ def _age_s(entry_id: bytes | None, now_ms: int) -> float:
     return max(0.0, (now_ms - id_ms(entry_id.decode())) / 1000) if entry_id else 0.0
 
 
-def _entries(rows: object) -> list[RawEntry]:
-    return [
-        RawEntry(id_.decode(), tuple(zip(parts[::2], parts[1::2], strict=True)), size, deliveries)
-        for id_, deliveries, size, *parts in cast("list[list[Any]]", rows)
-    ]
+def _entries(rows: object, stream: str) -> list[RawEntry]:
+    found: list[RawEntry] = []
+    for id_, deliveries, size, *parts in cast("list[list[Any]]", rows):
+        fields = tuple(zip(parts[::2], parts[1::2], strict=True))
+        found.append(RawEntry(id_.decode(), fields, size, deliveries, stream))
+    return found

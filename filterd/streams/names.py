@@ -5,24 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from filterd.partitions import MANY, numbered
+
 if TYPE_CHECKING:
     from filterd.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class StreamNames:
-    """The streams of one group."""
+    """The streams of one group, of one partition where there are several.
+
+    partitioned: an entry's id is unique only together with its stream.
+    """
 
     input: str
     output: str
     dead: str
     group: str
+    partitioned: bool = False
 
     @classmethod
-    def of(cls, settings: Settings) -> StreamNames:
-        """As they are set."""
+    def of(cls, settings: Settings, number: int = 0) -> StreamNames:
+        """As they are set, of one partition."""
         names = (settings.input_stream, settings.output_stream, settings.dead_stream)
-        return cls(*names, settings.group)
+        input_, output, dead = (numbered(name, number) for name in names)
+        partitioned = any(MANY in name for name in names)
+        return cls(input_, output, dead, settings.group, partitioned)
+
+    @classmethod
+    def all_of(cls, settings: Settings) -> tuple[StreamNames, ...]:
+        """As they are set, of each partition."""
+        return tuple(cls.of(settings, number) for number in range(settings.partitions))
 
     @property
     def closed(self) -> str:

@@ -23,6 +23,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from filterd.address import Node
+from filterd.partitions import hash_tag
 
 ASK_TIMEOUT_S = 2.0
 SLOTS = 16384
@@ -69,17 +70,6 @@ def in_cluster(nodes: tuple[Node, ...], key: str, options: Options) -> Seek:
 def slot_of(key: str) -> int:
     """The slot of a key in a cluster."""
     return crc_hqx(hash_tag(key).encode(), 0) % SLOTS
-
-
-def hash_tag(key: str) -> str:
-    """The part of a key that its slot depends on.
-
-    >>> hash_tag("{sms-1}:messages"), hash_tag("messages"), hash_tag("{}x"), hash_tag("a{b}{c}")
-    ('sms-1', 'messages', '{}x', 'b')
-    """
-    _, opened, rest = key.partition("{")
-    tag, closed, _ = rest.partition("}")
-    return tag if opened and closed and tag else key
 
 
 def _one_at_a_time(seek: Seek) -> Seek:

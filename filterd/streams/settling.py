@@ -43,8 +43,13 @@ class Settler:
         streams: tuple[str, str, str],
         most_verdicts: int,
         wait: Wait | None = None,
+        *,
+        named: bool = False,
     ) -> None:
-        """streams: input, output, dead letters · wait: for replicas, after each settle."""
+        """streams: input, output, dead letters · wait: for replicas, after each settle
+        named: outcomes say which stream their entry is in.
+        """
+        self._named = named
         self._keys = (*streams, watermark_key(streams[0], group))
         self._head: tuple[Argument, ...] = (group, most_verdicts)
         self._script = Script(redis, "settle")
@@ -58,7 +63,7 @@ class Settler:
         """
         args = list(self._head)
         for outcome in outcomes:
-            parts = encode(outcome)
+            parts = encode(outcome, named=self._named)
             kind = "dead" if isinstance(outcome, DeadLetter) else "verdict"
             args += [outcome.entry_id, kind, len(parts), *parts]
         reply, confirmed = await self._run(outcomes, args)

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,8 +23,8 @@ from tests.deploy.files import DEPLOY, RULES
 from tests.servers import free_port
 from tests.waiting import eventually
 
-# The rules as they are, on a faster clock. Windows keep their order, and all ages are divided by
-# a hundred; every other threshold is the real one.
+# The rules as they are, on a faster clock. Windows keep their order, and what an age is held
+# against is shorter; every other threshold is the real one.
 WINDOWS = {
     "2m": "6s",
     "5m": "6s",
@@ -33,7 +34,10 @@ WINDOWS = {
     "6h": "16s",
     "1d": "60s",
 }
-AGES = {"seconds:max > 300": "seconds:max > 3"}
+AGES = {
+    "seconds:max > 300": "seconds:max > 3",
+    "_timestamp_seconds > 172800": "_timestamp_seconds > 20",
+}
 HOLD = "1s"
 
 
@@ -49,9 +53,12 @@ def shortened(rules: str) -> str:
 
 
 class Prometheus:
-    """A Prometheus with the configuration and rules of deploy/, scraping one daemon a second."""
+    """A Prometheus with the configuration and rules of deploy/, scraping once a second.
 
-    def __init__(self, folder: Path, target: str) -> None:
+    targets: an address for each job of the configuration.
+    """
+
+    def __init__(self, folder: Path, targets: dict[str, str]) -> None:
         self._port = free_port()
         self._folder = folder
         (folder / "rules").mkdir(parents=True)
@@ -60,9 +67,11 @@ class Prometheus:
         config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         config["scrape_configs"] = [
-            {"job_name": job["job_name"], "static_configs": [{"targets": [target]}]}
+            {
+                "job_name": job["job_name"],
+                "static_configs": [{"targets": [targets[job["job_name"]]]}],
+            }
             for job in config["scrape_configs"]
-            if job["job_name"] == "filterd"
         ]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         self._process: subprocess.Popen[bytes] | None = None
@@ -132,6 +141,42 @@ class Prometheus:
         assert self._process is not None
         self._process.kill()
         self._process.wait(30)
+
+
+class Textfile:
+    """Serves a folder as a node exporter serves its textfiles."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                text = b"".join(path.read_bytes() for path in sorted(folder.glob("*.prom")))
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self.address = f"127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join(30)
+        self._server.server_close()
 
 
 class Publisher:

@@ -7,17 +7,21 @@ real, only the clock is faster (``tests.deploy.station``).
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import redis
 
+from filterd.artifact import WEIGHTS
 from tests.deploy.files import (
     DEPLOY,
     RULES,
@@ -27,14 +31,14 @@ from tests.deploy.files import (
     rules,
     variable_queries,
 )
-from tests.deploy.station import Prometheus, Publisher, shortened
+from tests.deploy.station import Prometheus, Publisher, Textfile, shortened
 from tests.e2e.daemon import Daemon
 from tests.servers import RedisServer, binary
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.timeout(300), needs("promtool", "prometheus")]
 SLOW_S = 120.0
-RATE = 150
+RATE = 40
 INPUT, OUTPUT = "watched:in", "watched:out"
 
 
@@ -46,9 +50,22 @@ class Station:
     client: redis.Redis
     daemon: Daemon
     publisher: Publisher
-    prometheus: Prometheus
     usual: list[str | None]
     spam: list[str | None]
+    artifacts: Path
+    metrics: Path
+    prometheus: Prometheus = field(init=False)
+
+    def trainer(self, *arguments: str, artifacts: Path | None = None) -> int:
+        """A command of the trainer on this registry, or another one; its exit code."""
+        environment = {
+            "FILTERD_REDIS_URL": self.server.url,
+            "FILTERD_FEEDBACK_STREAM": "watched:feedback",
+            "TRAINER_ARTIFACTS": str(artifacts or self.artifacts),
+            "TRAINER_METRICS_FILE": str(self.metrics / "retrain.prom"),
+        }
+        command = [sys.executable, "-m", "trainer", *arguments]
+        return subprocess.run(command, env={**os.environ, **environment}).returncode
 
     def fires(self, *alerts: tuple[str, ...]) -> None:
         """Wait until all these alerts fire."""
@@ -64,25 +81,47 @@ class Station:
 
 
 @pytest.fixture(scope="module")
-def station() -> Iterator[Station]:
+def station(tiny: Path) -> Iterator[Station]:
     sample = (files("filterd") / "sample" / "messages.tsv").read_text(encoding="utf-8")
     rows = [line.split("\t", 1) for line in sample.splitlines()]
     spam: list[str | None] = [text for label, text in rows if label == "spam"]
     ham: list[str | None] = [text for label, text in rows if label == "ham"]
     program = binary("embedded")
     assert program is not None
-    with (
-        tempfile.TemporaryDirectory(prefix="fd-") as name,
-        RedisServer(program, Path(name) / "redis", tcp=True) as server,
-        server.client() as client,
-        Daemon(server.url, "watched", Path(name) / "daemon.log") as daemon,
-        Prometheus(Path(name) / "prometheus", f"127.0.0.1:{daemon.port}") as prometheus,
-    ):
-        publisher = Publisher(server.url, INPUT)
-        usual = [*ham[:90], *spam[:10]]
-        publisher.send(usual, RATE)
-        with publisher:
-            yield Station(server, client, daemon, publisher, prometheus, usual, spam)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fd-")))
+        server = stack.enter_context(RedisServer(program, folder / "redis", tcp=True))
+        textfile = stack.enter_context(Textfile(folder / "metrics"))
+        made = Station(
+            server,
+            stack.enter_context(server.client()),
+            Daemon(
+                server.url,
+                "watched",
+                folder / "daemon.log",
+                ARTIFACT=folder / "artifacts" / "champion",
+                RELOAD_S=0.5,
+                SHADOW_ARTIFACT=tiny,
+                SHADOW_SHARE=0.2,
+                SHADOW_STREAM="watched:shadow",
+            ),
+            Publisher(server.url, INPUT),
+            [*ham[:90], *spam[:10]],
+            spam,
+            folder / "artifacts",
+            folder / "metrics",
+        )
+        assert made.trainer("promote", "starter") == 0
+        assert made.trainer("retrain") == 0, "there is nothing to do"
+        targets = {
+            "filterd": f"127.0.0.1:{made.daemon.port}",
+            "filterd-retrain": textfile.address,
+        }
+        stack.enter_context(made.daemon)
+        made.prometheus = stack.enter_context(Prometheus(folder / "prometheus", targets))
+        made.publisher.send(made.usual, RATE)
+        stack.enter_context(made.publisher)
+        yield made
 
 
 def test_rules_and_their_unit_tests() -> None:
@@ -112,7 +151,9 @@ def test_every_expression_has_an_answer(station: Station) -> None:
     with suppress(AssertionError):
         eventually(answered, within_s=SLOW_S)
     assert asked == []
-    assert station.prometheus.firing() == set()
+    # All is well, but that by this clock the retraining was due long ago.
+    overdue = {("FilterdRetrainOverdue", "warning", "")}
+    eventually(lambda: station.prometheus.firing() <= overdue, "no alert fires", SLOW_S)
 
 
 def test_every_metric_exists(station: Station) -> None:
@@ -146,7 +187,7 @@ def test_a_flood_of_spam(station: Station) -> None:
 
 def test_more_than_the_daemon_can_do(station: Station) -> None:
     station.quiet("FilterdLagGrowing", "FilterdUndelivered", "FilterdLatencyBudgetBurn")
-    station.publisher.send([" ".join(text or "" for text in station.usual)], 1000)
+    station.publisher.send([" ".join(text or "" for text in station.usual[:20])], 500)
     station.fires(
         ("FilterdLagGrowing", "warning", ""),
         ("FilterdUndelivered", "warning", ""),
@@ -155,6 +196,27 @@ def test_more_than_the_daemon_can_do(station: Station) -> None:
     )
     station.publisher.send(station.usual, RATE)
     station.client.xtrim(INPUT, maxlen=0, approximate=False)
+
+
+def test_a_broken_artifact(station: Station) -> None:
+    station.quiet("FilterdReloadFailed")
+    served = (station.artifacts / "champion").readlink()
+    broken = station.artifacts / "broken"
+    shutil.copytree(station.artifacts / served, broken)
+    weights = broken / WEIGHTS
+    weights.chmod(0o644)
+    weights.write_bytes(weights.read_bytes()[:-1])
+    _point(station, "broken")
+    station.fires(("FilterdReloadFailed", "warning", ""))
+    _point(station, str(served))
+
+
+def test_a_retraining_that_is_overdue_or_fails(station: Station) -> None:
+    station.fires(("FilterdRetrainOverdue", "warning", ""))
+    station.quiet("FilterdRetrainFailed")
+    assert station.trainer("retrain", artifacts=station.artifacts.parent / "none") == 1
+    station.fires(("FilterdRetrainFailed", "warning", ""))
+    station.quiet("FilterdRetrainOverdue")
 
 
 def test_an_output_that_refuses(station: Station) -> None:
@@ -178,6 +240,13 @@ def test_no_daemon(station: Station) -> None:
     station.quiet("FilterdNoReader")
     assert station.daemon.stop() == 0
     station.fires(("FilterdNoReader", "critical", ""))
+
+
+def _point(station: Station, target: str) -> None:
+    """Move the link of the champion, as the registry does."""
+    new = station.artifacts / "champion.new"
+    new.symlink_to(target)
+    new.replace(station.artifacts / "champion")
 
 
 def _unit_tests() -> list[Path]:

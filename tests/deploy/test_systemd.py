@@ -54,11 +54,35 @@ def test_little_is_exposed(unit: str) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_the_user_is_made(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    command = ["systemd-sysusers", f"--root={tmp_path}", FOLDER / "filterd.sysusers"]
+    subprocess.run(command, check=True, capture_output=True)
+    names = {line.split(":")[0] for line in (tmp_path / "etc" / "passwd").read_text().splitlines()}
+    assert {read(name)["Service"]["User"] for name in SERVICES} <= names
+
+
 def test_it_drains_before_it_is_killed() -> None:
     service = read("filterd.service")["Service"]
     assert float(service["TimeoutStopSec"]) >= Settings().drain_s + 20
     assert service["Type"] == "notify"
     assert float(service["WatchdogSec"]) > 0
+
+
+def test_metrics_lie_where_the_retraining_may_write() -> None:
+    settings = dict(
+        line.split("=", 1)
+        for line in (FOLDER / "filterd.env").read_text().splitlines()
+        if line and not line.startswith("#")
+    )
+    service = read("filterd-retrain.service")["Service"]
+    assert (
+        Path(settings["TRAINER_METRICS_FILE"]).parent
+        == Path("/var/cache") / service["CacheDirectory"]
+    )
+    state = Path("/var/lib") / service["StateDirectory"]
+    assert Path(settings["TRAINER_ARTIFACTS"]).parent == state
+    assert Path(settings["FILTERD_ARTIFACT"]) == Path(settings["TRAINER_ARTIFACTS"]) / "champion"
 
 
 def test_both_services_are_confined_alike() -> None:

@@ -22,9 +22,7 @@ class Code:
     @property
     def name(self) -> str:
         """Its first line that says something, without the comment behind it."""
-        lines = [
-            line for line in self.text.splitlines() if not line.startswith(("import", "const"))
-        ]
+        lines = [line for line in self.text.splitlines() if not line.startswith("import ")]
         return re.sub(r"\s+#.*", "", next(filter(None, lines))).strip()
 
 

@@ -40,29 +40,36 @@ ELSEWHERE = {
 SERVES = {
     "filterd run": "model is warm",
     "r = redis.Redis(decode_responses=True)": "order-17",
+    "const client = createClient();": "order-18",
 }
 """Beginnings of what goes on until Ctrl-C, and what it has said by then."""
 
 QUICKER = {
     "redis://127.0.0.1:6379": "redis://127.0.0.1:{port}",
     "redis.Redis(": "redis.Redis(port={port}, ",
+    "createClient()": "createClient({{ url: 'redis://127.0.0.1:{port}' }})",
+    "1700000000000-0": "{message}",
+    "1700000000500-0": "{feedback}",
     "--recipe starter": "--recipe tiny.toml",
     "--source sms-spam-collection\n": "--source sms-spam-collection --path sms-spam-collection\n",
 }
-"""What is put in place: the server's port, minutes of training, and a download."""
+"""What is put in place: the server's port, ids, minutes of training, and a download."""
+
+PROGRAMS = {"python": (".py", sys.executable, "-u"), "js": (".mjs", "node")}
+"""Of a language: how its files end, and what runs them."""
 
 
 class Reader:
     """Somebody who reads a document and types what it says."""
 
     def __init__(self, folder: Path, server: RedisServer) -> None:
-        self._folder, self._port = folder, server.port
+        self._folder, self._server = folder, server
         bin_ = folder / "bin"
         bin_.mkdir()
         for name in ("filterd", "trainer"):
             _script(bin_ / name, f'exec {sys.executable} -m {name} "$@"')
         if client := shutil.which("redis-cli"):
-            _script(bin_ / "redis-cli", f'exec {client} -p {self._port} "$@"')
+            _script(bin_ / "redis-cli", f'exec {client} -p {server.port} "$@"')
         self._environment = {
             **os.environ,
             "PATH": f"{bin_}:{os.environ['PATH']}",
@@ -104,13 +111,26 @@ class Reader:
         text = (
             block.text if block.text.endswith("\n") else block.text.split(" #")[0].rstrip() + "\n"
         )
+        known = self._known()
         for given, put in QUICKER.items():
-            text = text.replace(given, put.format(port=self._port))
-        if block.language == "python":
-            program = self._folder / "program.py"
-            program.write_text(text)
-            return [sys.executable, "-u", str(program)]
-        return ["bash", "-c", text]
+            text = text.replace(given, put.format_map(known))
+        if block.language == "sh":
+            return ["bash", "-c", text]
+        if block.language == "js":
+            npm = ["npm", "install", "--no-audit", "--no-fund", "--silent", "redis@5"]
+            subprocess.run(npm, cwd=self._folder, check=True, timeout=120)
+        ending, *run = PROGRAMS[block.language]
+        program = self._folder / f"program{ending}"
+        program.write_text(text)
+        return [*run, str(program)]
+
+    def _known(self) -> dict[str, object]:
+        """What the documents cannot know: the port, a message's id, the last feedback's."""
+        with self._server.client() as client:
+            messages = client.xrange("filterd:messages", count=1)
+            feedback = client.xrevrange("filterd:feedback", count=1)
+        ids = [found[0][0].decode() if found else "" for found in (messages, feedback)]
+        return {"port": self._server.port, "message": ids[0], "feedback": ids[1]}
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@
     python -m tests.soak --minutes 60 --rate 50 --faults 60 --spared 1 --retention-s 300
     python -m tests.soak --messages 100000 --rate 160 --faults 220 --artifact starter
 
-Every entry must end exactly once, as a verdict: that is checked while it runs. Faults strike while
-the daemon that they hit holds entries. Exit code 1 says that a promise was broken.
+Every entry must end exactly once, as a verdict: that is checked while it runs, and by ``filterd
+audit`` at the end. Faults strike while the daemon that they hit holds entries. Exit code 1 says
+that a promise was broken.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.artifacts import tiny_artifact
+from tests.commands import command, environment
 from tests.e2e.daemon import Daemon, Streams
 from tests.proxy import Proxy
 from tests.servers import RedisServer, binary
@@ -25,6 +27,8 @@ from tests.soak.watching import SAMPLES, Watcher
 from tests.waiting import eventually
 
 PREFIX = "soak"
+DURABLE = ("--appendfsync", "always", "--auto-aof-rewrite-min-size", "4mb")
+"""Nothing that was answered is forgotten, and what is loaded after a crash stays short."""
 END_S = 180.0
 TELL_EVERY_S = 30.0
 
@@ -41,11 +45,11 @@ def soak(plan: Plan, folder: Path, tell: Tell) -> Report:
         watcher = Watcher(spared, _client(site.server), site.streams, every_s)
         for thread in (reader, watcher, *site.publishers):
             thread.start()
-        strikes, problems = _strike(plan, site, ledger, tell)
+        strikes, problems = _strike(plan, site, ledger, watcher, tell)
         trends = watcher.stop()
         for publisher in site.publishers:
             publisher.stop()
-        problems += _finish(site, ledger, reader)
+        problems += _finish(plan, site, ledger, reader)
         messages = sum(publisher.confirmed for publisher in site.publishers)
         seconds = time.monotonic() - started
         return report(plan, seconds, messages, ledger, strikes, trends, problems)
@@ -93,9 +97,11 @@ def _settings(plan: Plan, folder: Path) -> dict[str, object]:
     return settings
 
 
-def _strike(plan: Plan, site: Site, ledger: Ledger, tell: Tell) -> tuple[list[Strike], list[str]]:
+def _strike(
+    plan: Plan, site: Site, ledger: Ledger, watcher: Watcher, tell: Tell
+) -> tuple[list[Strike], list[str]]:
     """Strike at the times of the plan, and go on until all is struck and published."""
-    striker, started, told_s = Striker(site), time.monotonic(), 0.0
+    striker, started, told_s = Striker(site, plan.spared), time.monotonic(), 0.0
     strikes: list[Strike] = []
     coming = faults(plan)
     fault = next(coming, None)
@@ -105,7 +111,7 @@ def _strike(plan: Plan, site: Site, ledger: Ledger, tell: Tell) -> tuple[list[St
             told_s = now_s
             tell(
                 f"{now_s / 60:6.1f} min  entries {ledger.entries:8,}  open {len(ledger.open):5,}  "
-                f"faults {len(strikes):4}  broken promises {ledger.broken}"
+                f"faults {len(strikes):4}  broken promises {ledger.broken}  {watcher.latest()}"
             )
         try:
             if fault and now_s >= fault.after_s:
@@ -122,8 +128,8 @@ def _strike(plan: Plan, site: Site, ledger: Ledger, tell: Tell) -> tuple[list[St
     return strikes, []
 
 
-def _finish(site: Site, ledger: Ledger, reader: Reader) -> list[str]:
-    """Let everything be settled, and stop the daemons in order."""
+def _finish(plan: Plan, site: Site, ledger: Ledger, reader: Reader) -> list[str]:
+    """Let everything be settled, stop the daemons in order, and audit the streams."""
     problems: list[str] = []
     numbers = {publisher.who: publisher.confirmed for publisher in site.publishers}
     try:
@@ -135,12 +141,31 @@ def _finish(site: Site, ledger: Ledger, reader: Reader) -> list[str]:
     reader.stop()
     if reader.failure is not None:
         problems.append(f"the reader failed: {reader.failure!r}")
+    for daemon in site.daemons:
+        daemon.process.terminate()
     for i, daemon in enumerate(site.daemons):
-        if daemon.process.poll() is None and (code := daemon.stop()):
+        if code := daemon.process.wait(READY_S):
             problems.append(f"daemon {i} ended with {code}")
     if pending := site.streams.pending():
         problems.append(f"{pending} entries are pending at the end")
-    return problems
+    return problems + _audited(plan, site)
+
+
+def _audited(plan: Plan, site: Site) -> list[str]:
+    """What ``filterd audit`` says of the streams, where it is not content."""
+    names = site.streams
+    settings = {
+        "redis_url": site.server.url,
+        "input_stream": names.input,
+        "output_stream": names.output,
+        "dead_stream": names.dead,
+        "group": names.group,
+        "output_maxlen": str(plan.output_maxlen),
+    }
+    done = subprocess.run(
+        command("audit"), env=environment(**settings), capture_output=True, text=True, check=False
+    )
+    return [f"audit: {done.stdout}{done.stderr}"] if done.returncode else []
 
 
 def _client(server: RedisServer) -> redis.Redis:

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 import redis
@@ -15,12 +15,12 @@ import redis
 from tests.e2e.daemon import Daemon, Streams
 from tests.proxy import Proxy
 from tests.servers import RedisServer
-from tests.soak.plan import Fault, Kind
+from tests.soak.plan import ENDS_A_DAEMON, Fault, Kind
 from tests.soak.publisher import Publisher
 from tests.waiting import eventually
 
-CATCH_S = 60.0
-READY_S = 120.0
+CATCH_S = 120.0
+READY_S = 300.0
 SETTLED_DOWN_S = 0.02
 """What a stopped daemon had sent already is through by then."""
 
@@ -48,8 +48,9 @@ class Site:
 class Striker:
     """Carries out faults, one at a time, and puts back what they took away."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, spared: int) -> None:
         self._site = site
+        self._spared = spared
         self._act: dict[Kind, Callable[[Fault], None]] = {
             "kill": self._kill,
             "terminate": self._terminate,
@@ -62,15 +63,34 @@ class Striker:
         }
 
     def strike(self, fault: Fault) -> Strike:
-        """Wait until the daemon holds entries, stop it there, strike, and let it go on."""
-        daemon = self._site.daemons[fault.daemon]
-        eventually(lambda: ready(daemon), f"daemon {fault.daemon} is ready", within_s=READY_S)
+        """Wait until the daemon holds entries, stop it there, strike, and let it go on.
+
+        Where it is still starting, the next one of those that may be struck so is struck instead.
+        """
+        fault = replace(fault, daemon=eventually(lambda: self._target(fault), within_s=READY_S) - 1)
         with self._caught(fault.daemon) as held:
             self._act[fault.kind](fault)
         if fault.kind == "stall":  # held up while it runs, or it would notice nothing
             time.sleep(fault.lasts_s)
             self._site.lines[fault.daemon].flow()
         return Strike(fault.kind, held)
+
+    def supervise(self) -> None:
+        """Start again what ended because it found no Redis at its start; else nothing may end."""
+        for number, daemon in enumerate(self._site.daemons):
+            if code := daemon.process.poll():
+                last = daemon.log.splitlines()[-1]
+                assert code == 1, f"daemon {number} ended with {code}"
+                assert last.startswith("filterd: Redis "), f"daemon {number} ended: {last}"
+                daemon.start()
+
+    def _target(self, fault: Fault) -> int:
+        """One more than the number of a daemon that is ready; 0 where none is."""
+        self.supervise()
+        count = len(self._site.daemons)
+        first = self._spared if fault.kind in ENDS_A_DAEMON else 0
+        order = [*range(fault.daemon, count), *range(first, fault.daemon)]
+        return next((number + 1 for number in order if ready(self._site.daemons[number])), 0)
 
     @contextmanager
     def _caught(self, number: int) -> Iterator[int]:
@@ -112,20 +132,15 @@ class Striker:
         daemon = self._site.daemons[fault.daemon]
         daemon.kill()
         time.sleep(fault.lasts_s)
-        self._start(daemon)
+        daemon.start()
 
     def _terminate(self, fault: Fault) -> None:
         daemon = self._site.daemons[fault.daemon]
         daemon.process.terminate()
         daemon.signal(signal.SIGCONT)
-        code = daemon.process.wait(60)
+        code = daemon.process.wait(READY_S)
         assert code == 0, f"daemon {fault.daemon} ended with {code} on SIGTERM"
-        self._start(daemon)
-
-    def _start(self, daemon: Daemon) -> None:
-        """And let nothing strike until it is ready: finding no Redis at its start, it would end."""
         daemon.start()
-        eventually(lambda: ready(daemon), "a daemon is ready again", within_s=READY_S)
 
     def _cut(self, number: int) -> None:
         assert self._site.lines[number].cut(), f"daemon {number} has no connection"
@@ -150,8 +165,8 @@ def name(number: int) -> str:
 
 
 def ready(daemon: Daemon) -> bool:
-    """Whether a daemon is ready; not, too, where it is too busy to say so."""
+    """Whether a daemon is ready: not where it has ended, or is too busy to say so."""
     try:
-        return daemon.ready()
+        return daemon.process.poll() is None and daemon.ready()
     except TimeoutError:
         return False

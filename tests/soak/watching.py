@@ -77,6 +77,11 @@ class Watcher(threading.Thread):
         self.join(30)
         return [trend(name, values) for name, values in self._series.items()]
 
+    def latest(self) -> str:
+        """What each daemon's memory was at the last look."""
+        series = [(name, values[-1]) for name, values in list(self._series.items())]
+        return "  ".join(f"{name} {value:.1f}" for name, value in series if "memory" in name)
+
     def run(self) -> None:
         """Sample; whatever is away just now is left out."""
         while not self._enough.wait(self._every_s):

@@ -55,7 +55,7 @@ def retrain(settings: TrainerSettings, as_json: bool) -> None:
     from trainer.retraining.traffic import Traffic
 
     where = Settings.load()
-    with open_client(where.redis_url.get_secret_value()) as client:
+    with open_client(where.server) as client:
         inputs, outputs = (where.input_stream,), (where.output_stream,)
         stream = FeedbackStream(client, where.feedback_stream, inputs, where.max_text_bytes)
         job = Job(
