@@ -15,7 +15,7 @@ DEV := $(VENV)/.filterd-dev
 SOURCES := filterd trainer tests deploy
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format deploy constraints clean
+.PHONY: help demo test check lint format deploy constraints vendor clean
 
 help: ## List what can be done
 	@sed -n 's/^\([a-z]*\):.*## /\1 | /p' $(firstword $(MAKEFILE_LIST)) | \
@@ -50,6 +50,14 @@ constraints: ## Renew constraints.txt with the newest versions that pyproject.to
 		sed 's/^\(torch==[0-9.]*\)+.*/\1/'; } > constraints.new
 	mv constraints.new constraints.txt
 	rm -rf .venv-fresh
+
+UPLOT := 1.6.32
+VENDOR := filterd/web/vendor
+vendor: ## Fetch uPlot, the page's charts, from npm again
+	rm -rf $(VENDOR) && mkdir $(VENDOR)
+	cd $(VENDOR) && npm pack --silent uplot@$(UPLOT) && tar -xzf uplot-$(UPLOT).tgz
+	cd $(VENDOR) && mv package/dist/uPlot.iife.min.js package/dist/uPlot.min.css . && \
+		mv package/LICENSE uPlot-LICENSE && rm -r package uplot-$(UPLOT).tgz
 
 clean: ## Remove the environment and all caches
 	rm -rf $(VENV) .venv-fresh build dist *.egg-info .hypothesis

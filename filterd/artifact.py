@@ -28,6 +28,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
 VOCABULARY = "vocab.tiktoken"
+EVALUATION = "report/evaluation.json"
 STARTER = Path(__file__).parent / "starter"
 LABELS = ("ham", "spam")
 
@@ -129,6 +130,18 @@ def load(path: Path | None = None) -> Artifact:
         raise ArtifactError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from error
     _check_shapes(folder, manifest, tokenizer, weights)
     return Artifact(folder, manifest, tokenizer, weights)
+
+
+def training_scores(folder: Path) -> list[float]:
+    """How the scores of the test messages were spread: the share in each of equal buckets.
+
+    Empty where the artifact's report does not say.
+    """
+    try:
+        found = json.loads((folder / EVALUATION).read_bytes())["test"]["score_shares"]
+        return [float(share) for share in found]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def sha256(data: bytes) -> str:

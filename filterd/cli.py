@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from filterd import __version__
-from filterd.commands import dead, inspecting, messages, opinions, past, serving
+from filterd.commands import dead, explaining, inspecting, messages, opinions, past, serving
 from filterd.concealing import conceal
 from filterd.errors import FilterdError
 from filterd.options import debug_option
@@ -35,6 +35,7 @@ for _command in (
     messages.classify,
     messages.publish,
     messages.tail,
+    explaining.explain,
     opinions.feedback,
     inspecting.audit,
     inspecting.doctor,

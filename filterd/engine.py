@@ -69,6 +69,7 @@ class Engine:
         threads: int = 0,
     ) -> None:
         self.manifest = artifact.manifest
+        self.folder = artifact.path
         self.device = _pick_device(device)
         self.threads = (threads or threads_to_use()) if self.device.type == "cpu" else 1
         self._choices = candidates(precision, self.device, artifact.manifest)
@@ -78,7 +79,7 @@ class Engine:
             UNTUNED_BATCH_TOKENS if max_batch_tokens == "auto" else max_batch_tokens
         )
         self._artifact = artifact
-        self._tokenizer = artifact.tokenizer
+        self.tokenizer = artifact.tokenizer
         self._normalise = normalizer(artifact.manifest.normalization)
         self._model = build(artifact, self.device, self.precision)
         self._operations_a_token = _operations_a_token(artifact)
@@ -86,9 +87,16 @@ class Engine:
 
     def tokenize(self, text: str) -> Tokens:
         """Encode a text of any length for this artifact's model."""
-        ids = self._tokenizer.encode(self._normalise(text))
+        return self.cut(self.encode(text))
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of a text as the model reads it, whatever their number."""
+        return self.tokenizer.encode(self._normalise(text))
+
+    def cut(self, ids: Sequence[int]) -> Tokens:
+        """Token ids in what this artifact's model can read at once."""
         cut = windows if self.manifest.pooling == "last" else padded
-        return Tokens(tuple(cut(ids, self.manifest.max_length, self._tokenizer.end_of_text)))
+        return Tokens(tuple(cut(ids, self.manifest.max_length, self.tokenizer.end_of_text)))
 
     def score(self, batch: Sequence[Tokens]) -> Scores:
         """Score messages; one of several windows takes its most spam-like."""

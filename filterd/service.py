@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from filterd.entries import wanted_fields
 from filterd.lanes import LaneConfig
 from filterd.metrics import Metrics
 from filterd.notify import Notifier
+from filterd.panel import Panel
 from filterd.pipeline import Pipeline, PipelineConfig
 from filterd.reloading import Reloader
 from filterd.scoring import Scorer
@@ -64,11 +66,13 @@ async def _serve(settings: Settings, url: str, notifier: Notifier) -> None:
     metrics.tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
     host, port = settings.http_host, settings.http_port
     inputs = [names.input for names in StreamNames.all_of(settings)]
+    panel = Panel(settings, registry, lambda: waiting[0])
     async with (
         notifier.telling(lambda: waiting[0], stop),
-        serve(host, port, registry, lambda: waiting[0]) as bound,
+        serve(host, port, registry, lambda: waiting[0], panel.api) as bound,
         connected(url, inputs, stop, cluster=settings.redis_cluster) as clients,
         held(_lease(settings, clients, inputs[0]), stop),
+        panel.watching(clients.of(inputs[0]), url) as client,
     ):
         log.info("listening", http=f"http://{host}:{bound}", consumer=settings.consumer_name)
         path = settings.artifact or STARTER
@@ -77,7 +81,8 @@ async def _serve(settings: Settings, url: str, notifier: Notifier) -> None:
         classifier = await asyncio.to_thread(reloader.first)
         _serves(metrics, classifier)
         log.info("model is warm", artifact=classifier.engine.manifest.version)
-        await _run(settings, clients, classifier, reloader, metrics, stop, waiting)
+        show = partial(panel.serves, client)
+        await _run(settings, clients, classifier, reloader, metrics, show, stop, waiting)
     log.info("stopped")
 
 
@@ -87,6 +92,7 @@ async def _run(
     classifier: Classifier,
     reloader: Reloader,
     metrics: Metrics,
+    show: Callable[[Callable[[], Classifier]], None],
     stop: asyncio.Event,
     waiting: list[str],
 ) -> None:
@@ -101,6 +107,7 @@ async def _run(
         max_deliveries=settings.max_deliveries,
         duplicates=settings.duplicate_cache,
     )
+    show(lambda: scorer.classifier)
     lane = LaneConfig(classifier.engine.max_batch_tokens, settings.linger_s)
     limits = PipelineConfig(lane, settings.claim_idle_s)
     partitions = list(zip(consumers, settlers, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 import socket
@@ -115,6 +116,11 @@ class Settings(BaseSettings):
     )
     http_host: Name = Field("127.0.0.1", description="address of metrics and health")
     http_port: int = Field(9108, ge=0, le=65535, description="port of the same; 0 takes any free")
+    http_token: SecretStr = Field(
+        SecretStr(""),
+        description="bearer token for what writes or shows text; needed beyond loopback",
+    )
+    show_text: bool = Field(False, description="1 shows messages' texts on the page and in /api")
     threshold: float | None = Field(
         None, ge=0, le=1, description="score from which a message is spam [default: artifact's]"
     )
@@ -165,6 +171,24 @@ class Settings(BaseSettings):
         url = self.redis_url.get_secret_value()
         return with_cluster(url) if self.redis_cluster else url
 
+    @field_validator("http_token")
+    @classmethod
+    def _fits_a_header(cls, token: SecretStr) -> SecretStr:
+        value = token.get_secret_value()
+        if not (value.isascii() and (value.isprintable() and " " not in value)):
+            raise ValueError("use ASCII letters, digits and signs, without spaces")
+        return token
+
+    @model_validator(mode="after")
+    def _texts_stay_here(self) -> Self:
+        token = self.http_token.get_secret_value()
+        if self.show_text and not token and not is_loopback(self.http_host):
+            raise ValueError(
+                f"FILTERD_SHOW_TEXT where others reach the page ({self.http_host}) needs "
+                "FILTERD_HTTP_TOKEN"
+            )
+        return self
+
     @model_validator(mode="after")
     def _settled_together(self) -> Self:
         kinds = {"INPUT": self.input_stream, "OUTPUT": self.output_stream, "DEAD": self.dead_stream}
@@ -182,6 +206,14 @@ class Settings(BaseSettings):
                 "FILTERD_FEEDBACK_STREAM and FILTERD_SHADOW_STREAM must differ"
             )
         return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def read(model: type[M], overrides: Mapping[str, Any]) -> M:

@@ -69,9 +69,13 @@ class View:
 
     def latest(self, count: int) -> list[Seen]:
         """The newest verdicts, oldest first."""
+        return self.with_texts(self.back(count)[::-1])
+
+    def back(self, count: int, cursor: str = "+") -> list[Seen]:
+        """The verdicts from a cursor back, newest first, without texts."""
         with translated():
-            found: Any = self.client.xrevrange(self.stream, count=count)
-        return self._with_texts(_parsed(found[::-1]))
+            found: Any = self.client.xrevrange(self.stream, cursor, count=count)
+        return _parsed(found)
 
     def end(self) -> str:
         """The cursor after what the stream holds now."""
@@ -83,9 +87,9 @@ class View:
         """The next verdicts; waits ``block_ms`` for the first of them, if given."""
         with translated():
             found: Any = self.client.xread({self.stream: cursor}, count=CHUNK, block=block_ms)
-        return self._with_texts(_parsed(found[0][1])) if found else []
+        return self.with_texts(_parsed(found[0][1])) if found else []
 
-    def _with_texts(self, seen: Sequence[Seen]) -> list[Seen]:
+    def with_texts(self, seen: Sequence[Seen]) -> list[Seen]:
         """The same verdicts, with the texts that the input stream still holds."""
         if self.texts_in is None:
             return list(seen)

@@ -72,6 +72,10 @@ class Tokenizer:
         """The token ids of a text, without the end-of-text token."""
         return self._encoding.encode_ordinary(text)
 
+    def pieces(self, ids: Sequence[int]) -> list[bytes]:
+        """What each token stands for; a token may hold a part of a character."""
+        return [self._encoding.decode_single_token_bytes(id_) for id_ in ids]
+
     @classmethod
     def from_bytes(cls, data: bytes, pattern: str = GPT2_PATTERN) -> Tokenizer:
         """Read tiktoken's format. Raises ArtifactError with the line that does not fit."""
@@ -97,11 +101,18 @@ def windows(ids: Sequence[int], max_length: int, end_of_text: int) -> list[list[
     stands within half a window of text is seen whole by one of them.
     """
     room = max_length - 1
-    if len(ids) <= room:
-        return [[*ids, end_of_text]]
+    return [
+        [*ids[start : start + room], end_of_text] for start in window_starts(len(ids), max_length)
+    ]
+
+
+def window_starts(count: int, max_length: int) -> list[int]:
+    """Where the windows of a message of ``count`` tokens begin."""
+    room = max_length - 1
+    if count <= room:
+        return [0]
     stride = max(1, room // 2)
-    starts = [*range(0, len(ids) - room, stride), len(ids) - room]
-    return [[*ids[start : start + room], end_of_text] for start in starts]
+    return [*range(0, count - room, stride), count - room]
 
 
 def padded(ids: Sequence[int], length: int, end_of_text: int) -> list[list[int]]:

@@ -1,51 +1,44 @@
-"""HTTP: metrics and health."""
+"""HTTP: the page, metrics and health, beside the routes of ``/api``."""
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from filterd.api import Api, json_errors
 from filterd.errors import SettingsError
+from filterd.guards import add_headers, own_names_only
 
 if TYPE_CHECKING:
-    from aiohttp.typedefs import Handler, Middleware
     from prometheus_client import CollectorRegistry
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+PAGE = Path(__file__).parent / "web"
 
 
 @asynccontextmanager
 async def serve(
-    host: str, port: int, registry: CollectorRegistry, why_not_ready: Callable[[], str]
+    host: str,
+    port: int,
+    registry: CollectorRegistry,
+    why_not_ready: Callable[[], str],
+    api: Api,
 ) -> AsyncIterator[int]:
     """Serve until the block ends; yields the port.
 
     why_not_ready: empty while the daemon is ready, else what it waits for.
     Raises SettingsError where the address cannot be had.
     """
-    app = web.Application(middlewares=[_own_names_only(host)])
-
-    async def metrics(_: web.Request) -> web.Response:
-        body = generate_latest(registry)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    async def healthz(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
-    async def readyz(_: web.Request) -> web.Response:
-        reason = why_not_ready()
-        return web.Response(text=(reason or "ready") + "\n", status=503 if reason else 200)
-
-    app.router.add_get("/metrics", metrics)
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
+    app = web.Application(
+        middlewares=[json_errors, own_names_only(host)], client_max_size=api.most_body_bytes
+    )
+    app.on_response_prepare.append(add_headers)
+    app.add_routes([*_plain_routes(registry, why_not_ready), *_page_routes(), *api.routes()])
     runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -62,28 +55,36 @@ async def serve(
         await runner.cleanup()
 
 
-def _own_names_only(host: str) -> Middleware:
-    """Refuse requests under a foreign name, so that no web page can reach a loopback daemon."""
-    allowed = LOOPBACK_NAMES | {host} if _is_loopback(host) else None
+def _plain_routes(
+    registry: CollectorRegistry, why_not_ready: Callable[[], str]
+) -> list[web.RouteDef]:
+    async def metrics(_: web.Request) -> web.Response:
+        body = generate_latest(registry)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if allowed is not None and _hostname(request.headers.get("Host", "")) not in allowed:
-            raise web.HTTPForbidden(text="unknown Host\n")
-        return await handler(request)
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
 
-    return check
+    async def readyz(_: web.Request) -> web.Response:
+        reason = why_not_ready()
+        return web.Response(text=(reason or "ready") + "\n", status=503 if reason else 200)
 
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return [
+        web.get("/metrics", metrics),
+        web.get("/healthz", healthz),
+        web.get("/readyz", readyz),
+    ]
 
 
-def _hostname(header: str) -> str | None:
-    try:
-        return urlsplit(f"//{header}").hostname
-    except ValueError:
-        return None
+def _page_routes() -> list[web.RouteDef]:
+    """The page and each file of it, by name: there is no path that a request could bend."""
+
+    def route(path: str, file: Path) -> web.RouteDef:
+        async def send(_: web.Request) -> web.FileResponse:
+            return web.FileResponse(file, headers={"Cache-Control": "no-cache"})
+
+        return web.get(path, send)
+
+    files = sorted(file for file in PAGE.rglob("*") if file.is_file())
+    named = [route(f"/page/{file.relative_to(PAGE).as_posix()}", file) for file in files]
+    return [route("/", PAGE / "index.html"), *named]

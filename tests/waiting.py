@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -18,3 +19,11 @@ def eventually(condition: Callable[[], T], what: str = "", within_s: float = 30.
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within_s:g} s: {what or condition}")
         time.sleep(0.01)
+
+
+async def soon(condition: Callable[[], Awaitable[T]], within_s: float = 30.0) -> T:
+    """``eventually`` for what has to be awaited."""
+    async with asyncio.timeout(within_s):
+        while not (answer := await condition()):  # noqa: ASYNC110 - what is waited for is outside
+            await asyncio.sleep(0.02)
+    return answer

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from filterd.artifact import Artifact
 from filterd.engine import Engine
+from filterd.metrics import SHARES
 from trainer import bootstrap
 from trainer.bootstrap import Interval
 from trainer.calibration import Floats
@@ -48,9 +49,16 @@ class Evaluation:
         return {
             **asdict(self.measures),
             "threshold": self.threshold,
+            "score_shares": _shares(self.scores),
             "intervals": {name: list(interval) for name, interval in self.intervals.items()},
             "reasons": dict(self.reasons),
         }
+
+
+def _shares(scores: Floats) -> list[float]:
+    """How scores are spread, as the daemon's own histogram is: see ``filterd.metrics.SHARES``."""
+    counts, _ = np.histogram(scores, bins=len(SHARES), range=(0, 1))
+    return [round(float(count) / max(1, len(scores)), 6) for count in counts]
 
 
 @dataclass(frozen=True, slots=True)

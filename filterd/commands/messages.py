@@ -63,7 +63,7 @@ def classify(
     if source is not None:
         work.classify_file(classifier, source, column, output, render)
     else:
-        work.print_verdicts(classifier, _chunks(texts), render)
+        work.print_verdicts(classifier, chunks(texts), render)
 
 
 @click.command(cls=Command, fields=STREAMS[:2], short_help="Send messages to the daemon.")
@@ -105,7 +105,7 @@ def publish(
     if source is not None:
         batches: Any = work.from_file(source, column, quiet_output=quiet)
     else:
-        batches = ([work.Message(text, own_id) for text in chunk] for chunk in _chunks(texts))
+        batches = ([work.Message(text, own_id) for text in chunk] for chunk in chunks(texts))
     with open_client(settings.server) as client:
         for ids in work.publish(client, settings.input_stream, work.paced(batches, rate)):
             if not quiet:
@@ -156,7 +156,7 @@ def _only_one_source(texts: tuple[str, ...], source: Path | None) -> None:
         raise click.UsageError("give either TEXT or --input, not both")
 
 
-def _chunks(texts: tuple[str, ...]) -> Iterator[list[str]]:
+def chunks(texts: tuple[str, ...]) -> Iterator[list[str]]:
     """The arguments, or the lines of standard input where there are none."""
     from filterd.tables import lines_of
 

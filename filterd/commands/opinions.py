@@ -49,11 +49,11 @@ def feedback(
     from filterd.feedback import Withdrawal
     from filterd.streams.client import open_client
     from filterd.streams.feedback import FeedbackStream
+    from filterd.streams.names import StreamNames
 
+    inputs = tuple(names.input for names in StreamNames.all_of(settings))
     with open_client(settings.server) as client:
-        stream = FeedbackStream(
-            client, settings.feedback_stream, (settings.input_stream,), settings.max_text_bytes
-        )
+        stream = FeedbackStream(client, settings.feedback_stream, inputs, settings.max_text_bytes)
         done: Word
         if isinstance(word, Withdrawal):
             done = stream.withdraw(word.withdraws)

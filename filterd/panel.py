@@ -1,0 +1,132 @@
+"""The panel: all that the page and ``/api`` need of a daemon, wired."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from filterd import __version__
+from filterd.api import Api, Backstage, Facts
+from filterd.artifact import training_scores
+from filterd.classifier import Classifier
+from filterd.guards import Access
+from filterd.monitor import Monitor
+from filterd.streams.connection import connect_blocking, translated
+from filterd.streams.feedback import FeedbackStream
+from filterd.streams.names import StreamNames
+from filterd.streams.presence import Presence, Record
+from filterd.tail import View
+
+if TYPE_CHECKING:
+    import redis
+    from prometheus_client import CollectorRegistry
+    from redis.asyncio import Redis
+
+    from filterd.settings import Settings
+
+
+log = structlog.get_logger()
+
+
+class Panel:
+    """What a daemon shows and takes over HTTP. waits_for: empty while the daemon is ready."""
+
+    def __init__(
+        self, settings: Settings, registry: CollectorRegistry, waits_for: Callable[[], str]
+    ) -> None:
+        self._settings = settings
+        self._waits_for = waits_for
+        self._started_s = time.time()
+        self._classifier: Callable[[], Classifier] | None = None
+        self.monitor = Monitor(settings.consumer_name, registry, self._describe)
+        access = Access(settings.http_host, settings.http_token.get_secret_value())
+        self._names = StreamNames.of(settings)  # of partitions, the first one's
+        streams = {
+            "input": settings.input_stream,
+            "output": settings.output_stream,
+            "dead": settings.dead_stream,
+            "feedback": settings.feedback_stream,
+        }
+        facts = Facts(settings.group, streams, settings.show_text, settings.max_text_bytes)
+        self.api = Api(access, facts, self.monitor)
+
+    @asynccontextmanager
+    async def watching(self, connection: Redis, url: str) -> AsyncIterator[redis.Redis]:
+        """Sample, and be one of the group's daemons, until the block ends; yields a client.
+
+        Pages ask through this client of their own, in threads: the pipeline's never waits for it.
+        """
+        settings = self._settings
+        client = connect_blocking(url, self._names.input)
+        self.monitor.presence = Presence(
+            connection, self._names.input, settings.group, settings.consumer_name
+        )
+        watching = asyncio.create_task(self.monitor.run())
+        watching.add_done_callback(_tell_failure)
+        try:
+            yield client
+        finally:
+            self.monitor.end()
+            watching.cancel()
+            await asyncio.wait({watching})
+            await self.monitor.leave()
+            client.close()
+
+    def serves(self, client: redis.Redis, classifier: Callable[[], Classifier]) -> None:
+        """From now on there is a model; ``classifier`` gives the one that serves now."""
+        settings = self._settings
+        self._classifier = classifier
+        inputs = tuple(names.input for names in StreamNames.all_of(settings))
+
+        def dead_letters() -> int:
+            with translated():
+                length: Any = client.xlen(self._names.dead)
+            return int(length)
+
+        self.api.backstage = Backstage(
+            view=View(client, self._names.output, self._names.input),
+            dead_letters=dead_letters,
+            feedback=FeedbackStream(
+                client, settings.feedback_stream, inputs, settings.max_text_bytes
+            ),
+            classifier=classifier,
+            reference=lambda: training_scores(classifier().engine.folder),
+        )
+
+    def _describe(self) -> Record:
+        """What is constant or slow about this daemon."""
+        waits_for = self._waits_for()
+        about = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "version": __version__,
+            "http": f"{self._settings.http_host}:{self._settings.http_port}",
+            "started": round(self._started_s, 1),
+            "ready": not waits_for,
+            "waits_for": waits_for,
+        }
+        if self._classifier is None:
+            return about
+        classifier = self._classifier()
+        manifest = classifier.engine.manifest
+        return {
+            **about,
+            "artifact": manifest.version,
+            "backbone": manifest.backbone,
+            "precision": classifier.engine.precision,
+            "device": classifier.engine.device.type,
+            "threshold": classifier.threshold,
+        }
+
+
+def _tell_failure(watching: asyncio.Task[None]) -> None:
+    """The page stands still then, and somebody should know why; the daemon goes on."""
+    if not watching.cancelled() and (error := watching.exception()):
+        log.error("the page shows nothing new any more", error=repr(error))

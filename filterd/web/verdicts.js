@@ -1,0 +1,103 @@
+// Recent verdicts: a table that follows the stream, unless somebody filters, pauses or points at it.
+
+import { ask } from "./live.js";
+import { correction, toast } from "./feedback.js";
+import { byId, clock, make, number } from "./format.js";
+
+const SHOWN = 60;
+const REMEMBERED = 500;
+
+export class Verdicts {
+  constructor() {
+    this.seen = [];
+    this.said = new Map();
+    this.paused = false;
+    this.allowed = false;
+    this.form = byId("filter");
+    this.form.addEventListener("submit", (event) => event.preventDefault());
+    this.form.addEventListener("change", () => this.search());
+    byId("pause").addEventListener("click", () => this.pause(!this.paused));
+    const table = byId("rows").closest(".table");
+    for (const event of ["mouseleave", "focusout"]) {
+      table.addEventListener(event, () => setTimeout(() => this.draw()));
+    }
+    this.table = table;
+  }
+
+  /** allowed: whether corrections may be written · texts: whether messages are shown. */
+  begin(allowed, texts) {
+    this.allowed = allowed;
+    this.texts = texts;
+    byId("what").textContent = texts ? "Message" : "Entry";
+    this.search();
+  }
+
+  /** Newest first, as the daemon tells them. */
+  add(fresh) {
+    if (!fresh.length) return;
+    const known = new Set(this.seen.map((one) => one.cursor));
+    const wanted = fresh.filter((one) => this.fits(one) && !known.has(one.cursor));
+    this.seen = [...wanted, ...this.seen].slice(0, REMEMBERED);
+    this.draw();
+  }
+
+  pause(paused) {
+    this.paused = paused;
+    this.draw();
+  }
+
+  get filter() {
+    const { label, min, max } = this.form.elements;
+    return { label: label.value, min: Number(min.value || 0), max: Number(max.value || 1) };
+  }
+
+  fits({ label, score }) {
+    const wanted = this.filter;
+    return (!wanted.label || wanted.label === label) && wanted.min <= score && score <= wanted.max;
+  }
+
+  /** What the daemon still has of the wanted kind. */
+  async search() {
+    const { label, min, max } = this.filter;
+    const query = new URLSearchParams({ label, min, max, count: SHOWN });
+    const asked = (this.asked = query.toString());
+    try {
+      const { verdicts } = await ask("GET", `/api/verdicts?${query}`);
+      if (asked !== this.asked) return;
+      this.seen = verdicts;
+      this.draw(true);
+    } catch (error) {
+      if (asked === this.asked) toast(error.message);
+    }
+  }
+
+  /** Whether rows must stay where they are: somebody is about to click one. */
+  get held() {
+    const pointed = matchMedia("(hover: hover)").matches && this.table.matches(":hover");
+    return this.paused || pointed || byId("rows").contains(document.activeElement);
+  }
+
+  draw(anyway = false) {
+    const button = byId("pause");
+    const held = this.held && !anyway;
+    button.setAttribute("aria-pressed", this.paused);
+    if (!held) this.newestDrawn = this.seen[0]?.cursor;
+    const missing = held ? this.seen.findIndex((one) => one.cursor === this.newestDrawn) : 0;
+    const many = missing < 0 ? this.seen.length : missing;
+    button.textContent = (this.paused ? "Resume" : "Pause") + (many ? ` (${number(many)} newer)` : "");
+    if (held || document.hidden) return;
+    byId("rows").replaceChildren(...this.seen.slice(0, SHOWN).map((one) => this.row(one)));
+    byId("empty").hidden = this.seen.length > 0;
+    byId("empty").textContent = this.form.checkValidity() && this.filter.label === "" ? "No verdicts yet." : "None of this kind.";
+  }
+
+  row(one) {
+    const meter = make("span", `meter key-${one.label}`, make("i"));
+    meter.firstChild.style.setProperty("--share", `${one.score * 100}%`);
+    const about = make("div", "message", one.text ?? [one.entry, one.id].filter(Boolean).join(" · "));
+    if (one.text !== undefined) about.title = one.entry;
+    const said = this.allowed ? correction(one.label, { entry: one.entry, ...(one.stream ? { stream: one.stream } : {}) }, this.said, one.entry) : "";
+    const cells = [clock(Number(one.at)), make("span", `label ${one.label}`, one.label), make("span", "", meter, one.score.toFixed(3)), about, said];
+    return make("tr", "", ...cells.map((cell) => make("td", "", cell)));
+  }
+}

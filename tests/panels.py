@@ -1,0 +1,67 @@
+"""The HTTP side of a daemon for tests: real server, real Redis, real model, no pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from prometheus_client import CollectorRegistry
+
+from filterd.classifier import Classifier
+from filterd.metrics import Metrics
+from filterd.panel import Panel
+from filterd.settings import Settings
+from filterd.streams.connection import connect
+from filterd.web import serve
+
+
+@dataclass
+class Site:
+    """A listening panel, and a session to ask it with."""
+
+    panel: Panel
+    metrics: Metrics
+    session: aiohttp.ClientSession
+    port: int = 0
+    waits_for: str = "the model"
+
+    async def ask(
+        self, method: str, path: str, json: object = None, **headers: str
+    ) -> tuple[int, Any]:
+        """Status, and the answer: an object below /api, else text."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        url = f"http://127.0.0.1:{self.port}{path}"
+        async with self.session.request(method, url, json=json, headers=named) as response:
+            if path.startswith("/api/"):
+                assert (await response.text()).count("\n") == 1
+                return response.status, await response.json()
+            return response.status, await response.text()
+
+    async def get(self, path: str, host: str | None = None) -> tuple[int, Any]:
+        """GET, under a name of its own."""
+        return await self.ask("GET", path, **({} if host is None else {"Host": host}))
+
+
+@asynccontextmanager
+async def open_site(
+    settings: Settings, classifier: Classifier | None = None, *, redis: bool = True
+) -> AsyncIterator[Site]:
+    """Serve a panel; it has a model where one is given. redis: whether it is connected."""
+    registry = CollectorRegistry()
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        panel = Panel(settings, registry, lambda: site.waits_for)
+        site = Site(panel, Metrics(registry), session)
+        if redis:
+            url = settings.redis_url.get_secret_value()
+            connection = await stack.enter_async_context(connect(url))
+            client = await stack.enter_async_context(panel.watching(connection, url))
+            if classifier is not None:
+                panel.serves(client, lambda: classifier)
+        site.port = await stack.enter_async_context(
+            serve(settings.http_host, 0, registry, lambda: site.waits_for, panel.api)
+        )
+        yield site
