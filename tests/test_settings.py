@@ -107,7 +107,7 @@ def test_names_of_verdicts_cannot_be_carried() -> None:
     ],
 )
 def test_streams_must_differ(names: dict[str, str]) -> None:
-    said = refused("FILTERD_FEEDBACK_STREAM must differ", **names)
+    said = refused("FILTERD_SHADOW_STREAM must differ", **names)
     assert all(name in said for name in ("INPUT_STREAM", "OUTPUT_STREAM", "DEAD_STREAM"))
 
 
@@ -232,3 +232,16 @@ def test_consumer_is_the_same_after_a_restart_and_differs_by_port() -> None:
 def test_consumer_of_a_free_port_is_told_apart_by_its_process() -> None:
     name = Settings.load(http_port=0).consumer_name
     assert name == f"{socket.gethostname()}-p{os.getpid()}"
+
+
+def test_texts_beyond_loopback_need_a_token() -> None:
+    others = {"show_text": True, "http_host": "0.0.0.0"}  # noqa: S104
+    refused("FILTERD_SHOW_TEXT where others reach the page .0.0.0.0. needs", **others)
+    assert Settings.load(**others, http_token="x").show_text  # noqa: S106
+    assert Settings.load(show_text=True, http_host="::1").show_text
+
+
+@pytest.mark.parametrize("token", ["two words", "tök", "line\n"])
+def test_token_must_fit_a_header(token: str) -> None:
+    said = refused("FILTERD_HTTP_TOKEN: use ASCII", http_token=token)
+    assert token not in said
