@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -247,3 +249,13 @@ def test_weights_that_are_not_finite(folder: Path) -> None:
     files = json.loads((folder / MANIFEST).read_text())["files"]
     alter(folder, files=files | {WEIGHTS: sha256(data)})
     refused(folder, "head.bias holds values that are not finite")
+
+
+def test_loading_does_not_import_torchs_compiler(tiny: Path) -> None:
+    """It takes seconds, which a daemon's start would pay."""
+    code = (
+        "import sys; from filterd.classifier import Classifier; "
+        f"Classifier.load({str(tiny)!r}, device='cpu').engine.warm_up(); "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
