@@ -12,14 +12,14 @@ Kind = Literal[
 ]
 
 WEIGHTS: dict[Kind, int] = {
-    "kill": 5,
-    "terminate": 2,
+    "kill": 3,
+    "terminate": 1,
     "freeze": 4,
-    "cut": 5,
+    "cut": 6,
     "stall": 1,
-    "client-kill": 4,
-    "redis-restart": 2,
-    "redis-crash": 3,
+    "client-kill": 6,
+    "redis-restart": 4,
+    "redis-crash": 5,
 }
 """How often each kind strikes, beside the others."""
 

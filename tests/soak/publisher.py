@@ -15,16 +15,26 @@ BURST = 96
 
 
 class Publisher(threading.Thread):
-    """Publishes ``rate`` messages a second, in pipelines of random length, until stopped."""
+    """Publishes ``rate`` messages a second, in pipelines of random length, and bursts on demand.
+
+    count: after so many there are bursts alone, until it is stopped.
+    """
 
     def __init__(
-        self, name: str, connect: Callable[[], redis.Redis], stream: str, rate: float, seed: int
+        self,
+        name: str,
+        connect: Callable[[], redis.Redis],
+        stream: str,
+        count: int,
+        rate: float,
+        seed: int,
     ) -> None:
         super().__init__(name=f"publisher-{name}", daemon=True)
         self.who = name.encode()
         self.confirmed = 0
         self._connect = connect
         self._stream = stream
+        self._count = count
         self._rate = rate
         self._rng = random.Random(f"{seed}-{name}")
         self._texts = _texts()
@@ -45,7 +55,7 @@ class Publisher(threading.Thread):
         client, begun = self._connect(), time.monotonic()
         while not self._enough.is_set():
             ahead_s = begun + self.confirmed / self._rate - time.monotonic()
-            hurry = self._burst.wait(max(0.0, ahead_s))
+            hurry = self._burst.wait(max(0.0, ahead_s) if self.confirmed < self._count else None)
             self._burst.clear()
             size = BURST if hurry else self._rng.randint(1, MOST_AT_ONCE)
             if self._send(client, [self._text() for _ in range(size)]):

@@ -90,7 +90,10 @@ class Striker:
         count = len(self._site.daemons)
         first = self._spared if fault.kind in ENDS_A_DAEMON else 0
         order = [*range(fault.daemon, count), *range(first, fault.daemon)]
-        return next((number + 1 for number in order if ready(self._site.daemons[number])), 0)
+        able = [number for number in order if ready(self._site.daemons[number])]
+        if fault.kind in ENDS_A_DAEMON and len(able) < len(order):
+            return 0  # one after the other, or nobody would be left to work
+        return able[0] + 1 if able else 0
 
     @contextmanager
     def _caught(self, number: int) -> Iterator[int]:
