@@ -43,7 +43,7 @@ def main() -> int:
             Daemon(server.url, "fuzz", folder / "log", ARTIFACT=artifact, **SETTINGS) as daemon,
         ):
             eventually(daemon.ready, within_s=120)
-            campaign = Campaign(daemon, Streams(client, "fuzz"))
+            campaign = Campaign(daemon, Streams(client, "fuzz"), tell=_tell)
             found = campaign.run(cases(options.seed), options.entries)
             code = daemon.stop()
     rows = {
@@ -57,6 +57,10 @@ def main() -> int:
     for row, value in rows.items():
         print(f"{row:30} {value:10,}")  # noqa: T201
     return code
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -30,6 +30,7 @@ CHUNK = 500
 CHUNK_BYTES = 4_194_304
 MOST_OPEN = 10_000
 PAGE = 1000
+TELL_EVERY = 20_000
 STUCK_S = 120.0
 RAW = "return redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])"
 """redis-py makes dicts of entries, which know no repeated names."""
@@ -50,11 +51,19 @@ class Found:
 class Campaign:
     """Publishes cases and checks each outcome; AssertionError where one is not as it must be.
 
-    keep_scores: remember every verdict's score, for few cases only.
+    keep_scores: remember every verdict's score, for few cases only · tell: hears how it goes.
     """
 
-    def __init__(self, daemon: Daemon, streams: Streams, *, keep_scores: bool = False) -> None:
+    def __init__(
+        self,
+        daemon: Daemon,
+        streams: Streams,
+        *,
+        keep_scores: bool = False,
+        tell: Callable[[str], object] = len,
+    ) -> None:
         self.found = Found()
+        self._tell = tell
         self._daemon = daemon
         self._streams = streams
         self._process = psutil.Process(daemon.process.pid)
@@ -74,6 +83,8 @@ class Campaign:
                 assert self._daemon.process.poll() is None, self._daemon.log[-2000:]
                 assert time.monotonic() < moved + STUCK_S, list(self._open.items())[:3]
             self._collect()
+            if self.found.published % TELL_EVERY < len(chunk):
+                self._tell(f"{self.found.published:10,} published  {len(self._open):6,} open")
         assert self._streams.pending() == 0
         self.found.seconds = time.monotonic() - started
         return self.found
