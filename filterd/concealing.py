@@ -39,6 +39,7 @@ def without_secrets(line: Sequence[str]) -> tuple[list[str], dict[str, str]]:
             found[SECRET_OPTIONS[name]] = value if given else next(parts, "")
         else:
             kept.append(part)
-    if "@" in found.get("FILTERD_REDIS_URL", "") or found.get("FILTERD_HTTP_TOKEN"):
+    url = found.get("FILTERD_REDIS_URL", "")
+    if "@" in url or "password" in url or found.get("FILTERD_HTTP_TOKEN"):
         return kept, found
     return list(line), {}

@@ -14,6 +14,11 @@ URL, TOKEN = "redis://me:hush@db:6379/0", "s3cret"
     [
         (["run", "--redis-url", URL], ["run"], {"FILTERD_REDIS_URL": URL}),
         (["run", f"--redis-url={URL}", "-x"], ["run", "-x"], {"FILTERD_REDIS_URL": URL}),
+        (
+            ["run", "--redis-url=redis://db?password=x"],
+            ["run"],
+            {"FILTERD_REDIS_URL": "redis://db?password=x"},
+        ),
         (["run", "--http-token", TOKEN], ["run"], {"FILTERD_HTTP_TOKEN": TOKEN}),
         (
             ["run", "--redis-url", "redis://a", "--redis-url", URL, "--http-token=x=y"],
