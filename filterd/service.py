@@ -77,10 +77,11 @@ async def _serve(settings: Settings, url: str, notifier: Notifier) -> None:
         log.info("listening", http=f"http://{host}:{bound}", consumer=settings.consumer_name)
         path = settings.artifact or STARTER
         reloader = Reloader(path, partial(_load, settings), metrics.reloads, settings.reload_s)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
+        loop.add_signal_handler(signal.SIGHUP, reloader.ask)
         classifier = await asyncio.to_thread(reloader.first)
         _serves(metrics, classifier)
-        log.info("model is warm", artifact=classifier.engine.manifest.version)
+        manifest, precision = classifier.engine.manifest, classifier.engine.precision
+        log.info("model is warm", artifact=manifest.version, precision=precision)
         show = partial(panel.serves, client)
         await _run(settings, clients, classifier, reloader, metrics, show, stop, waiting)
     log.info("stopped")

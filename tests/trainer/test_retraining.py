@@ -166,6 +166,36 @@ def test_of_two_at_once_one_waits_for_its_turn(world: World) -> None:
     assert world.run().outcome == "promoted"
 
 
+def test_two_started_together_promote_once(world: World) -> None:
+    world.say(new_kind())
+    given = {
+        "FILTERD_REDIS_URL": world.url,
+        "FILTERD_FEEDBACK_STREAM": world.stream,
+        "TRAINER_ARTIFACTS": str(world.artifacts),
+        "TRAINER_DATA": str(world.folder / "data"),
+        "TRAINER_LEAST_HELD_OUT": "8",
+        "TRAINER_MARGIN": "0.05",
+        "TRAINER_HAM_MARGIN": "0.05",
+    }
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-m", "trainer", "retrain"],
+            env=environment(**given),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    ended = [(*process.communicate(timeout=110), process.returncode) for process in both]
+    promoted = [out for out, _, code in ended if code == 0 and out.startswith("promoted")]
+    assert len(promoted) == 1, ended
+    ((out, err, code),) = (each for each in ended if each[0] not in promoted)
+    late = code == 0 and out.startswith("nothing to do")
+    assert late or (code == 1 and "another retraining is running: process" in err), ended
+    assert [change.action for change in world.registry.history()] == ["promote", "promote"]
+
+
 def test_the_command_and_its_metrics(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
