@@ -37,6 +37,9 @@ class TrainerSettings(BaseSettings):
     held_out: Share = Field(
         0.3, gt=0, lt=1, description="share of feedback that is measured and never learned"
     )
+    least_test: Count = Field(
+        100, description="messages of the frozen test set that can show a difference"
+    )
     least_held_out: Count = Field(
         20, description="held-out corrections since the last promotion that can show a difference"
     )

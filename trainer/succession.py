@@ -80,8 +80,7 @@ class Registry:
 
     def entries(self) -> list[Entry]:
         """The artifacts, newest first."""
-        if not self.folder.is_dir():
-            raise ArtifactError(f"no registry at {self.folder}: name it with --artifacts")
+        self._exists()
         names = [p.name for p in self.folder.iterdir() if not p.is_symlink() and p.name[0] != "."]
         found = [
             Entry(name, artifacts.read_manifest(self.folder / name))
@@ -207,6 +206,7 @@ class Registry:
     @contextmanager
     def changing(self) -> Iterator[Change]:
         """Nobody else changes the registry meanwhile; gives what holds."""
+        self._exists()
         for path in (self.folder / link for link in LINKS):
             if path.exists() and not path.is_symlink():
                 raise ArtifactError(f"{path} is no link: move it away")
@@ -239,6 +239,10 @@ class Registry:
             self._reached("written")
             self._follow(after)
             return after
+
+    def _exists(self) -> None:
+        if not self.folder.is_dir():
+            raise ArtifactError(f"no registry at {self.folder}: name it with --artifacts")
 
     def _check(self, name: str) -> None:
         """Raises ArtifactError for an artifact that a daemon would refuse."""

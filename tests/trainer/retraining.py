@@ -47,6 +47,7 @@ class World:
         given = {
             "artifacts": self.artifacts,
             "data": self.folder / "data",
+            "least_test": 20,
             "least_held_out": 8,
             "margin": 0.05,
             "ham_margin": 0.05,

@@ -17,7 +17,7 @@ from trainer.retraining.gate import Limits, Pair
 from trainer.retraining.gathering import Opinion
 from trainer.retraining.sifting import doubtful, relabel, sift
 
-LIMITS = Limits(20, 30, 0.01, 0.005, 0.5)
+LIMITS = Limits(100, 20, 30, 0.01, 0.005, 0.5)
 
 
 def pair(rows: int, challenger_wrong: int, champion_wrong: int, *, only_ham: bool = False) -> Pair:
@@ -57,6 +57,7 @@ def test_no_worse_and_better_is_promoted() -> None:
         ({"test": pair(1000, 60, 20)}, "frozen test set"),  # shown to be worse
         ({"test": pair(100, 6, 3)}, "frozen test set"),  # measured to be worse, if not shown
         ({"test": pair(1000, 10, 0, only_ham=True)}, "frozen test set"),  # it blocks more ham
+        ({"test": pair(99, 3, 3)}, "frozen test set"),  # too few to tell
         ({"held_out": pair(60, 28, 30)}, "held-out feedback"),  # hardly better
         ({"held_out": pair(60, 30, 30)}, "held-out feedback"),  # the same
         ({"held_out": pair(19, 0, 19)}, "held-out feedback"),  # better, of too few

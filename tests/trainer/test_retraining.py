@@ -173,6 +173,7 @@ def test_two_started_together_promote_once(world: World) -> None:
         "FILTERD_FEEDBACK_STREAM": world.stream,
         "TRAINER_ARTIFACTS": str(world.artifacts),
         "TRAINER_DATA": str(world.folder / "data"),
+        "TRAINER_LEAST_TEST": "20",
         "TRAINER_LEAST_HELD_OUT": "8",
         "TRAINER_MARGIN": "0.05",
         "TRAINER_HAM_MARGIN": "0.05",
@@ -208,6 +209,7 @@ def test_the_command_and_its_metrics(
         "TRAINER_ARTIFACTS": world.artifacts,
         "TRAINER_DATA": world.folder / "data",
         "TRAINER_METRICS_FILE": metrics,
+        "TRAINER_LEAST_TEST": "20",
         "TRAINER_LEAST_HELD_OUT": "8",
     }.items():
         monkeypatch.setenv(name, str(value))

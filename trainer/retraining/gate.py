@@ -18,6 +18,7 @@ BETTER = "accuracy"
 class Limits:
     """See the settings of the same names."""
 
+    least_test: int
     least_held_out: int
     least_sample: int
     margin: float
@@ -68,9 +69,10 @@ def judge(
     messages drawn at random · doubtful: share of fresh feedback that looks mislabelled. None: there
     are no such messages.
     """
-    checks = [_no_worse("frozen test set", test, limits), _better(held_out, limits)]
+    checks = [_no_worse("frozen test set", test, limits.least_test, limits)]
+    checks.append(_better(held_out, limits))
     if sample is not None and sample.rows >= limits.least_sample:
-        checks.append(_no_worse("sample of traffic", sample, limits))
+        checks.append(_no_worse("sample of traffic", sample, limits.least_sample, limits))
     checks.append(
         Check(
             "labels",
@@ -87,9 +89,9 @@ def refusals(checks: Sequence[Check]) -> str:
     return "; ".join(f"{check.name}: {check.found}" for check in checks if not check.passed)
 
 
-def _no_worse(name: str, pair: Pair, limits: Limits) -> Check:
+def _no_worse(name: str, pair: Pair, least: int, limits: Limits) -> Check:
     """Neither measured to be worse by more than the margin, nor shown to be worse at all."""
-    intervals, found, passed = pair.intervals, [], True
+    intervals, found, passed = pair.intervals, [], pair.rows >= least
     for measure in NO_WORSE:
         difference = pair.difference(measure)
         if difference is None:
@@ -102,7 +104,8 @@ def _no_worse(name: str, pair: Pair, limits: Limits) -> Check:
             passed = False
         found.append(f"{_words(measure)} {difference:+.4f} ({low:+.4f} to {high:+.4f})")
     asks = (
-        f"no worse: at most {limits.margin:g} less, {limits.ham_margin:g} more ham blocked, and "
+        f"no worse, on at least {least}: at most {limits.margin:g} less, "
+        f"{limits.ham_margin:g} more ham blocked, and "
         "no interval wholly on the worse side"
     )
     return Check(name, asks, f"{', '.join(found)} on {pair.rows:,}", passed)

@@ -270,6 +270,7 @@ class _Run:
     def _limits(self) -> Limits:
         settings = self.settings
         return Limits(
+            settings.least_test,
             settings.least_held_out,
             settings.least_sample,
             settings.margin,
@@ -296,7 +297,8 @@ class _Run:
             checks=checks,
             sketches=self._sketches(),
             before=self._last_sketches(),
-            repeat=f"trainer train --recipe {RECIPE} --data data --extra {FEEDBACK}",
+            repeat=f"trainer train --recipe {RECIPE} --data data"
+            + (f" --extra {FEEDBACK}" if sifted.learned else ""),
         )
 
     def _sketches(self) -> dict[str, Any]:
