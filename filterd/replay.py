@@ -23,6 +23,7 @@ from filterd.tables import Source
 from filterd.terminal import printable
 
 CHUNK = 256
+NEEDED = frozenset({b"entry", b"label", b"score", b"threshold", b"model"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,11 @@ def from_streams(
         if not page:
             return
         start = f"({page[-1][0].decode()}"
-        judged = [(fields[b"entry"].decode(), _verdict(fields)) for _, fields in page]
+        judged = [
+            (fields[b"entry"].decode(), _verdict(fields))
+            for _, fields in page
+            if fields.keys() >= NEEDED  # whoever else writes there
+        ]
         texts = _texts(client, messages, [entry for entry, _ in judged])
         found.gone += sum(text is None for text in texts)
         yield [

@@ -54,6 +54,7 @@ def test_the_streams_past(
         client.xadd(f"{prefix}:out", dict(zip(parts[::2], parts[1::2], strict=True)))
     stale = encode(Answer(Entry("5-0", "", None, ()), judged[0][1]))
     client.xadd(f"{prefix}:out", dict(zip(stale[::2], stale[1::2], strict=True)))
+    client.xadd(f"{prefix}:out", {"note": "no verdict"})
     settings = {
         "redis_url": redis_url,
         "input_stream": f"{prefix}:in",
