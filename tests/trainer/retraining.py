@@ -15,7 +15,8 @@ from tests.trainer.runs import prepared, toml
 from trainer import make
 from trainer.dataset import Message
 from trainer.recipe import load
-from trainer.retraining.job import Ended, Job
+from trainer.retraining.job import Job
+from trainer.retraining.run import Ended
 from trainer.retraining.traffic import Traffic
 from trainer.settings import TrainerSettings
 from trainer.succession import Registry

@@ -7,72 +7,27 @@ else, and the next run begins where this one did.
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import replace
 
 from filterd import artifact as artifacts
-from filterd.artifact import MANIFEST, Artifact
+from filterd.artifact import Artifact
 from filterd.errors import ArtifactError
 from filterd.streams.feedback import FeedbackStream
-from trainer import durable, evaluation, history, make
-from trainer import recipe as recipes
-from trainer.dataset import Message, to_csv
-from trainer.evaluation import Evaluation, truth
 from trainer.history import Change
-from trainer.make import Place
-from trainer.material import Parts, read_parts
-from trainer.prepare import CARD
-from trainer.recipe import Recipe
-from trainer.retraining import drift, gate, reporting
-from trainer.retraining.gate import Check, Limits, Pair
-from trainer.retraining.gathering import START, WORDS, Gathered, Opinion, corrections, gather
-from trainer.retraining.sifting import Sifted, as_messages, doubtful, relabel, sift
+from trainer.retraining import turn
+from trainer.retraining.gathering import START, WORDS, Gathered, corrections, gather
+from trainer.retraining.run import Ended, Given, Run
 from trainer.retraining.traffic import Traffic
 from trainer.settings import TrainerSettings
 from trainer.succession import RUNS, Reached, Registry
 from trainer.training import Say
 
-Outcome = Literal["promoted", "kept", "nothing to do"]
-LOCK, TOKEN, OWNER = "retrain.lock", "retrain.token", "retrain.json"
-FEEDBACK, RECIPE = "feedback.csv", "recipe.toml"
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """What became of a run. report: its folder, where it wrote one."""
-
-    outcome: Outcome
-    why: str
-    seconds: float
-    champion: str
-    challenger: str = ""
-    report: Path | None = None
-    found: dict[str, Any] | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """One object; what was measured is in the report."""
-        return {
-            "outcome": self.outcome,
-            "why": self.why,
-            "seconds": round(self.seconds, 3),
-            "champion": self.champion,
-            "challenger": self.challenger,
-            "report": None if self.report is None else str(self.report),
-        }
-
 
 class Job:
-    """One run over a registry. reached: told of each step that is behind us.
-
-    run: raises FilterdErrors; the registry is then as it was.
-    """
+    """The job over a registry. reached: told of each step that is behind us."""
 
     def __init__(
         self,
@@ -82,278 +37,64 @@ class Job:
         say: Say,
         reached: Reached,
     ) -> None:
-        self.settings, self.feedback, self.traffic = settings, feedback, traffic
-        self.say, self.reached = say, reached
-        self.registry = Registry(settings.artifacts, reached)
+        self._settings, self._feedback, self._traffic = settings, feedback, traffic
+        self._say, self._reached = say, reached
+        self._registry = Registry(settings.artifacts, reached)
 
     def run(self) -> Ended:
-        """Gather, train, compare, decide. Raises ArtifactError where another run goes on."""
+        """Gather, train, compare, decide. Raises ArtifactError where another run goes on; after
+        every error the registry is as it was.
+        """
         began = time.monotonic()
-        with self._alone() as token:
-            before = self.registry.state()
-            champion = self._champion()
-            gathered = self._gather(before)
-            self.reached("gathered")
+        with turn.take(self._registry) as mine:
+            self._reached("locked")
+            champion, runs = self._champion(), self.committed()
+            gathered = self._gather(runs)
+            self._reached("gathered")
             new = corrections(gathered.words[len(gathered.words) - gathered.fresh :])
-            if new < self.settings.least_feedback:
-                why = f"{new} new corrections, {self.settings.least_feedback} are worth a training"
+            least = self._settings.least_feedback
+            if new < least:
+                why = f"{new} new corrections, {least} are worth a training"
                 return Ended("nothing to do", why, time.monotonic() - began, champion.path.name)
-            ended = _Run(self, token, champion, gathered).through()
-            self._tidy(token)
-        self.reached("tidied")
+            given = Given(
+                self._settings,
+                self._registry,
+                self._traffic,
+                mine,
+                champion,
+                gathered,
+                runs,
+                self._say,
+                self._reached,
+            )
+            ended = Run(given).through()
+            self._tidy(mine.token)
+        self._reached("tidied")
         return replace(ended, seconds=time.monotonic() - began)
-
-    def stale(self, token: int, champion: str, now: Change) -> str:
-        """Why a run of this token must not change the registry, empty for nothing."""
-        if self._token() != token:
-            return "another retraining has begun since: this one's outcome is dropped"
-        if now.champion != champion:
-            return f"the champion is {now.champion} now, not {champion}: retrain again"
-        return ""
 
     def committed(self) -> list[Change]:
         """Changes that runs have committed, oldest first."""
-        return [change for change in self.registry.history() if change.run]
-
-    @contextmanager
-    def _alone(self) -> Iterator[int]:
-        """The only run of this registry, and its token: whoever comes later has a higher one.
-
-        The lock ends with its process. Should it be lost all the same (its file removed, a shared
-        disk that forgot it), the token tells at the end that somebody else has begun since.
-        """
-        private = self.registry.private
-        with self.registry.changing():
-            pass  # what a crash left undone is done now
-        with durable.locked(private / LOCK, wait=False) as free:
-            if not free:
-                raise ArtifactError(f"another retraining is running: {self._owner()}")
-            with self.registry.changing():
-                token = self._token() + 1
-                durable.write_whole(private / TOKEN, b"%d\n" % token)
-            owner = {"by": history.who(), "pid": os.getpid(), "since": history.now()}
-            durable.write_whole(private / OWNER, json.dumps(owner).encode())
-            self.reached("locked")
-            yield token
-
-    def _owner(self) -> str:
-        try:
-            owner = json.loads((self.registry.private / OWNER).read_text())
-            return f"process {owner['pid']} of {owner['by']}, since {owner['since']}"
-        except (OSError, ValueError, KeyError):
-            return "it has only just begun"
-
-    def _token(self) -> int:
-        try:
-            return int((self.registry.private / TOKEN).read_text())
-        except FileNotFoundError:
-            return 0
+        return [change for change in self._registry.history() if change.run]
 
     def _champion(self) -> Artifact:
-        name = self.registry.linked("champion")
+        name = self._registry.linked("champion")
         if not name:
             raise ArtifactError(
-                f"{self.settings.artifacts} has no champion to compare with: make one with "
+                f"{self._settings.artifacts} has no champion to compare with: make one with "
                 "trainer promote starter, or another artifact"
             )
-        return artifacts.load(self.settings.artifacts / name)
+        return artifacts.load(self._settings.artifacts / name)
 
-    def _gather(self, before: Change) -> Gathered:
-        runs = self.committed()
+    def _gather(self, runs: Sequence[Change]) -> Gathered:
         if not runs:
-            return gather(self.feedback, None, START)
+            return gather(self._feedback, None, START)
         last = runs[-1].run
-        kept = self.settings.artifacts / RUNS / str(last["report"]) / WORDS
-        return gather(self.feedback, kept, str(last["cursor"]))
+        kept = self._settings.artifacts / RUNS / str(last["report"]) / WORDS
+        return gather(self._feedback, kept, str(last["cursor"]))
 
     def _tidy(self, token: int) -> None:
         """Remove what this run and earlier, interrupted ones needed on their way."""
-        shutil.rmtree(self.registry.private / "work", ignore_errors=True)
-        for folder in (self.registry.private / RUNS).glob("*"):
+        shutil.rmtree(self._registry.private / "work", ignore_errors=True)
+        for folder in (self._registry.private / RUNS).glob("*"):
             if folder.name.isdecimal() and int(folder.name) <= token:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-class _Run:
-    """A run that has the lock and enough feedback."""
-
-    def __init__(self, job: Job, token: int, champion: Artifact, gathered: Gathered) -> None:
-        self.job, self.token, self.champion, self.gathered = job, token, champion, gathered
-        self.settings, self.registry, self.say = job.settings, job.registry, job.say
-        self.name = f"{token:05d}"
-        self.folder = job.registry.private / RUNS / self.name
-        chosen = self.settings.recipe
-        own = recipes.of_artifact(champion.manifest) if not chosen else recipes.load(chosen)
-        self.recipe: Recipe = own
-
-    def through(self) -> Ended:
-        """All the rest."""
-        parts = read_parts(self.settings.data)
-        sifted = sift(
-            self.gathered.opinions, parts, self._promoted_cursor(), self.settings.held_out
-        )
-        suspects = self._suspects(parts)
-        self.say(self._summary(sifted, suspects))
-        self.job.reached("sifted")
-        challenger = self._train(parts, sifted)
-        self.job.reached("trained")
-        pairs = self._pairs(challenger, parts, sifted)
-        share = len(suspects) / max(1, len(self._fresh()))
-        checks = gate.judge(
-            pairs["test"], pairs["held_out"], pairs["sample"], share, self._limits()
-        )
-        self.job.reached("compared")
-        refusals = gate.refusals(checks)
-        found = self._found(challenger, sifted, suspects, pairs, checks)
-        name = self._place(challenger, found)
-        return self._commit(name, refusals, found)
-
-    def _fresh(self) -> list[Opinion]:
-        """Opinions that this run is the first to know."""
-        words = self.gathered.words
-        ids = {word.id for word in words[len(words) - self.gathered.fresh :]}
-        return [opinion for opinion in self.gathered.opinions if opinion.id in ids]
-
-    def _suspects(self, parts: Parts) -> list[str]:
-        """Ids of fresh corrections that all else speaks against."""
-        fresh = self._fresh()
-        new = {opinion.id for opinion in fresh}
-        older = [opinion for opinion in self.gathered.opinions if opinion.id not in new]
-        return [o.id for o in doubtful(fresh, [*as_messages(older), *parts["train"]])]
-
-    def _summary(self, sifted: Sifted, suspects: list[str]) -> str:
-        return (
-            f"{self.gathered.fresh:,} new words, {len(sifted.learned):,} corrections to learn, "
-            f"{len(sifted.held_out):,} held out, {len(sifted.sample):,} of a sample; "
-            f"{len(suspects):,} look mislabelled"
-        )
-
-    def _promoted_cursor(self) -> str:
-        """The last entry that was known when a run last promoted."""
-        runs = [change for change in self.job.committed() if change.action == "promote"]
-        return str(runs[-1].run["cursor"]) if runs else START
-
-    def _train(self, parts: Parts, sifted: Sifted) -> Artifact:
-        """The challenger, from a copy of the data as people correct it."""
-        data = self.folder / "data"
-        data.mkdir(parents=True)
-        for name in ("train", "validation"):
-            content = to_csv(relabel(parts[name], sifted.relabelled))
-            durable.write_whole(data / f"{name}.csv", content)
-        for name in ("test.csv", CARD):
-            if (self.settings.data / name).is_file():
-                durable.write_whole(data / name, (self.settings.data / name).read_bytes())
-        learned = as_messages(sifted.learned)
-        durable.write_whole(self.folder / FEEDBACK, to_csv(learned))
-        durable.write_whole(self.folder / RECIPE, recipes.as_toml(self.recipe).encode())
-        place = Place(self.folder / "artifact", self.registry.private / "work")
-        extra = [self.folder / FEEDBACK] if learned else []
-        target, _ = make.make(self.recipe, data, place, self.say, extra=extra)
-        return artifacts.load(target)
-
-    def _pairs(self, challenger: Artifact, parts: Parts, sifted: Sifted) -> dict[str, Any]:
-        """Both on the frozen test set, on held-out feedback and on the sample."""
-
-        def pair(messages: list[Message]) -> Pair | None:
-            if not messages:
-                return None
-            both = (challenger, self.champion)
-            ours, theirs = (_judged(artifact, messages) for artifact in both)
-            return Pair(ours, theirs)
-
-        return {
-            "test": pair(parts["test"]),
-            "held_out": pair(as_messages(sifted.held_out)),
-            "sample": pair(as_messages(sifted.sample)),
-        }
-
-    def _limits(self) -> Limits:
-        settings = self.settings
-        return Limits(
-            settings.least_test,
-            settings.least_held_out,
-            settings.least_sample,
-            settings.margin,
-            settings.ham_margin,
-            settings.most_doubtful,
-        )
-
-    def _found(
-        self,
-        challenger: Artifact,
-        sifted: Sifted,
-        suspects: list[str],
-        pairs: dict[str, Any],
-        checks: list[Check],
-    ) -> dict[str, Any]:
-        """All that the report says, as JSON."""
-        return reporting.findings(
-            versions=(challenger.manifest.version, self.champion.manifest.version),
-            data=challenger.manifest.data,
-            gathered=self.gathered,
-            sifted=sifted,
-            suspects=suspects,
-            pairs=pairs,
-            checks=checks,
-            sketches=self._sketches(),
-            before=self._last_sketches(),
-            repeat=f"trainer train --recipe {RECIPE} --data data"
-            + (f" --extra {FEEDBACK}" if sifted.learned else ""),
-        )
-
-    def _sketches(self) -> dict[str, Any]:
-        fresh = [opinion.text for opinion in self._fresh()]
-        scores = evaluation.score_texts(self.champion, fresh).tolist()
-        return {
-            "feedback": drift.sketch(fresh, scores),
-            "traffic": drift.sketch(*self.job.traffic.latest()),
-        }
-
-    def _last_sketches(self) -> dict[str, Any]:
-        runs = self.job.committed()
-        if not runs:
-            return {}
-        path = self.settings.artifacts / RUNS / str(runs[-1].run["report"]) / reporting.JSON
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["sketches"]
-        return found
-
-    def _place(self, challenger: Artifact, found: dict[str, Any]) -> str:
-        """Put artifact and report where they stay; nothing refers to them yet."""
-        name = challenger.manifest.version
-        target = self.settings.artifacts / name
-        if (target / MANIFEST).is_file():
-            shutil.rmtree(self.folder / "artifact")  # an earlier run came to the same
-        else:
-            (self.folder / "artifact").rename(target)
-        durable.sync(target.parent)
-        self.job.reached("artifact placed")
-        durable.write_whole(self.folder / WORDS, self.gathered.as_lines())
-        for file, content in reporting.files(found, self.name).items():
-            durable.write_whole(self.folder / file, content)
-        runs = self.settings.artifacts / RUNS
-        runs.mkdir(exist_ok=True)
-        self.folder.rename(runs / self.name)
-        durable.sync(runs)
-        self.job.reached("report placed")
-        return name
-
-    def _commit(self, name: str, refusals: str, found: dict[str, Any]) -> Ended:
-        champion = self.champion.path.name
-        run = {"report": self.name, "cursor": self.gathered.cursor, "token": self.token}
-
-        def unless(now: Change) -> str:
-            return self.job.stale(self.token, champion, now)
-
-        report = self.settings.artifacts / RUNS / self.name
-        same = name == self.champion.manifest.version
-        if refusals or same:
-            why = "it is the champion again" if same else refusals
-            self.registry.keep(None if same else name, why, run=run, unless=unless)
-            return Ended("kept", why, 0, champion, name, report, found)
-        self.registry.promote(name, "passed the gate", run=run, unless=unless)
-        return Ended("promoted", "passed the gate", 0, name, name, report, found)
-
-
-def _judged(artifact: Artifact, messages: list[Message]) -> Evaluation:
-    scores = evaluation.score(artifact, messages)
-    return evaluation.judge(scores, truth(messages), artifact.manifest.threshold)

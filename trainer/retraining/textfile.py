@@ -11,7 +11,7 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from trainer.history import Change
-from trainer.retraining.job import Ended, Outcome
+from trainer.retraining.run import Ended, Outcome
 
 OUTCOMES = (*get_args(Outcome), "failed")
 
