@@ -20,7 +20,7 @@ def shadowed(registry: Registry, name: str, least: int, wanted: float) -> str:
         raise ArtifactError("there is no champion to agree with: promote without --after-shadow")
     pair = [read_manifest(registry.folder / each).version for each in (champion, name)]
     settings = Settings.load()
-    with open_client(settings.server) as client:
+    with open_client(settings.server, settings.shadow_stream) as client:
         seen, same = agreement(client, settings.shadow_stream, *pair)
     if seen < least:
         raise ArtifactError(

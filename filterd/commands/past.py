@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from filterd.settings import Settings
 
 FIELDS = (
-    *("redis_url", "input_stream", "output_stream"),
+    *("redis_url", "input_stream", "output_stream", "partitions"),
     *("artifact", "device", "precision", "threshold"),
 )
 EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -62,6 +62,7 @@ def replay(
     from filterd import replay as work
     from filterd.classifier import Classifier
     from filterd.streams.client import open_client
+    from filterd.streams.names import StreamNames
 
     def load(path: Path | None) -> Classifier:
         return Classifier.load(
@@ -77,8 +78,9 @@ def replay(
         work.replay(classifier, work.from_file(source, column, load(settings.artifact)), found)
     else:
         since_ms = int((time.time() - hours * 3600) * 1000)
-        with open_client(settings.server) as client:
-            streams = (settings.output_stream, settings.input_stream)
-            work.replay(classifier, work.from_streams(client, *streams, since_ms, found), found)
+        for own in StreamNames.all_of(settings):
+            with open_client(settings.server, own.input) as client:
+                past = work.from_streams(client, own.output, own.input, since_ms, found)
+                work.replay(classifier, past, found)
     for line in [found.as_json(show_text)] if as_object else found.lines(show_text):
         click.echo(line)

@@ -69,7 +69,7 @@ class World:
     def run(self, reached: Callable[[str], None] = lambda _: None, **settings: object) -> Ended:
         """One run of the job."""
         with redis.Redis.from_url(self.url) as client:
-            traffic = Traffic(client, (f"{self.stream}:in",), (f"{self.stream}:out",))
+            traffic = Traffic([(client, f"{self.stream}:in", f"{self.stream}:out")])
             job = Job(
                 self.settings(**settings), self.feedback(client), traffic, lambda _: None, reached
             )

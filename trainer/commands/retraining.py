@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -51,17 +52,24 @@ def retrain(settings: TrainerSettings, as_json: bool) -> None:
     from filterd.settings import Settings
     from filterd.streams.client import open_client
     from filterd.streams.feedback import FeedbackStream
+    from filterd.streams.names import StreamNames
     from trainer.retraining.job import Job
     from trainer.retraining.traffic import Traffic
 
     where = Settings.load()
-    with open_client(where.server) as client:
-        inputs, outputs = (where.input_stream,), (where.output_stream,)
+    names = StreamNames.all_of(where)
+    with ExitStack() as stack:
+        client = stack.enter_context(open_client(where.server, where.feedback_stream))
+        inputs = tuple(own.input for own in names)
         stream = FeedbackStream(client, where.feedback_stream, inputs, where.max_text_bytes)
+        partitions = [
+            (stack.enter_context(open_client(where.server, own.input)), own.input, own.output)
+            for own in names
+        ]
         job = Job(
             settings,
             stream,
-            Traffic(client, inputs, outputs),
+            Traffic(partitions),
             lambda line: click.echo(line, err=True),
             lambda _: None,
         )

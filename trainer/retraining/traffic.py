@@ -16,24 +16,25 @@ MOST = 2000
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Where messages come in and verdicts go out."""
+    """Where messages come in and verdicts go out: of each partition a client, and both streams."""
 
-    client: redis.Redis
-    inputs: Sequence[str]
-    outputs: Sequence[str]
+    partitions: Sequence[tuple[redis.Redis, str, str]]
 
     def latest(self) -> tuple[list[str], list[float]]:
         """The texts and the scores of the last messages and verdicts, which need not be the same.
 
         Raises UnavailableError where Redis does not answer.
         """
-        texts = [value.decode(errors="replace") for value in self._last(self.inputs, b"text")]
-        return texts, [float(value) for value in self._last(self.outputs, b"score")]
+        texts: list[str] = []
+        scores: list[float] = []
+        for client, messages, verdicts in self.partitions:
+            found = self._last(client, messages, b"text")
+            texts += [value.decode(errors="replace") for value in found]
+            scores += [float(value) for value in self._last(client, verdicts, b"score")]
+        return texts, scores
 
-    def _last(self, streams: Sequence[str], field: bytes) -> list[bytes]:
-        found: list[bytes] = []
-        for stream in streams:
-            with translated():
-                entries: Any = self.client.xrevrange(stream, count=max(1, MOST // len(streams)))
-            found += [fields[field] for _, fields in entries if field in fields]
-        return found
+    def _last(self, client: redis.Redis, stream: str, field: bytes) -> list[bytes]:
+        count = max(1, MOST // len(self.partitions))
+        with translated():
+            entries: Any = client.xrevrange(stream, count=count)
+        return [fields[field] for _, fields in entries if field in fields]
