@@ -91,7 +91,7 @@ def check_verdicts(
     streams: Streams, made: Champions, sent: Sequence[tuple[bytes, bytes]]
 ) -> dict[str, int]:
     """Each message has one verdict, by the weights that its ``model`` names; verdicts by model."""
-    eventually(lambda: streams.exactly_once([id_ for id_, _ in sent]), "all settled", within_s=120)
+    eventually(lambda: streams.exactly_once([id_ for id_, _ in sent]), "all settled", within_s=300)
     text_of = dict(sent)
     by_model = dict.fromkeys(made.names, 0)
     for verdict in streams.verdicts():
@@ -112,7 +112,7 @@ def turn(one: Daemon, made: Champions, number: int) -> None:
     """Crown the next champion, and wait until the daemon serves it."""
     before = reloaded(one)
     made.crown(made.names[number % len(made.names)])
-    eventually(lambda: reloaded(one) > before, f"reload {number}", within_s=60)
+    eventually(lambda: reloaded(one) > before, f"reload {number}", within_s=120)
 
 
 def serves(one: Daemon, version: str) -> None:
@@ -121,7 +121,7 @@ def serves(one: Daemon, version: str) -> None:
     eventually(
         lambda: re.search(wanted, one.get("/metrics").read().decode()),
         f"{version} is served",
-        within_s=60,
+        within_s=300,
     )
 
 

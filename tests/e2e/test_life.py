@@ -128,7 +128,8 @@ def test_the_life_of_a_model(
     tmp_path: Path,
 ) -> None:
     people = People(client, redis_server.url, prefix, tmp_path)
-    one = daemon(ARTIFACT=registry.folder / "champion", RELOAD_S=0.1)
+    one = daemon(wait=False, ARTIFACT=registry.folder / "champion", RELOAD_S=0.1)
+    eventually(one.ready, "the daemon is ready", within_s=300)
     with reloads.load(streams, [m.text for m in known["validation"]]) as sent:
         seen, unseen = scams[::2], scams[1::2]
         ids = streams.publish(seen)
@@ -142,7 +143,7 @@ def test_the_life_of_a_model(
         later = streams.publish(unseen)
         assert len(_missed(streams, later)) < 0.5 * len(missed) / len(ids) * len(later)
     everything = [*(id_ for id_, _ in sent), *ids, *later]
-    eventually(lambda: streams.exactly_once(everything), "all settled", within_s=120)
+    eventually(lambda: streams.exactly_once(everything), "all settled", within_s=300)
     models = {verdict[b"model"].decode() for verdict in streams.verdicts()}
     assert models == {_version(registry, "first"), outcome["challenger"]}
 
@@ -170,7 +171,7 @@ def _missed(streams: Streams, ids: Sequence[bytes]) -> list[bytes]:
         found = {v[b"entry"]: v[b"label"] for v in streams.verdicts() if v[b"entry"] in wanted}
         return found if len(found) == len(wanted) else {}
 
-    found = eventually(labels, "judged", within_s=120)
+    found = eventually(labels, "judged", within_s=300)
     return [id_ for id_ in ids if found[id_] == b"ham"]
 
 
