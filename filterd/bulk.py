@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from filterd.classifier import Classifier
 from filterd.classify import columns
-from filterd.engine import Device, Precision
+from filterd.engine import Device
 from filterd.errors import DataError
+from filterd.precision import Wanted
 
 Batch = Mapping[str, NDArray[Any]]
 
@@ -36,7 +37,7 @@ class BatchClassifier:
         column: str = "text",
         *,
         device: Device = "auto",
-        precision: Precision = "auto",
+        precision: Wanted = "auto",
         threshold: float | None = None,
     ) -> None:
         self._classifier = Classifier.load(
