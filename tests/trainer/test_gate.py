@@ -135,9 +135,9 @@ def test_a_sample_is_measured_and_never_learned(parts: Parts) -> None:
 
 def test_doubtful_labels_are_those_that_all_else_contradicts(small: list[Message]) -> None:
     good = opinions(new_kind(40))
-    bad = [replace(o, id=f"bad-{o.id}") for o in opinions(flipped(small[::6]))]
+    bad = [replace(o, id=f"bad-{o.id}") for o in opinions(flipped(small[::3]))]
     found = {opinion.id for opinion in doubtful([*good, *bad], small)}
-    assert len([id_ for id_ in found if id_.startswith("bad")]) >= 0.7 * len(bad)
+    assert len([id_ for id_ in found if id_.startswith("bad")]) >= 0.4 * len(bad)
     assert len([id_ for id_ in found if not id_.startswith("bad")]) <= 0.1 * len(good)
     assert doubtful([], small) == []
 
