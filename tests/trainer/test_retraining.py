@@ -245,7 +245,7 @@ def test_the_command_and_its_metrics(
     )
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_killed_at_any_step_it_is_as_before_or_done(world: World) -> None:
     """In a process of its own: this one has threads, and would not fork safely."""
     world.say(new_kind())
@@ -259,7 +259,7 @@ def test_killed_at_any_step_it_is_as_before_or_done(world: World) -> None:
             world.stream,
         ],
         env=environment(),
-        timeout=380,
+        timeout=1150,
     )
     assert ended.returncode == 0
 
