@@ -10,7 +10,16 @@ from typing import NoReturn
 import click
 
 from filterd import __version__
-from filterd.commands import dead, explaining, inspecting, messages, opinions, past, serving
+from filterd.commands import (
+    dead,
+    explaining,
+    inspecting,
+    loading,
+    messages,
+    opinions,
+    past,
+    serving,
+)
 from filterd.concealing import conceal
 from filterd.errors import FilterdError
 from filterd.options import debug_option
@@ -37,6 +46,7 @@ for _command in (
     messages.tail,
     explaining.explain,
     opinions.feedback,
+    loading.bench,
     inspecting.audit,
     inspecting.doctor,
     dead.dead,
