@@ -718,6 +718,18 @@ async def test_status_of_a_group(room: Room) -> None:
     assert 0 <= status.oldest_undelivered_s < 60
 
 
+async def test_a_lag_that_the_server_does_not_know_is_none(room: Room) -> None:
+    consumer = room.consumer(most_entries=1)
+    await consumer.ensure_group()
+    ids = await room.publish("a", "b", "c", "d")
+    await consumer.read()
+    await room.redis.xdel(room.input, ids[2])
+    status = await consumer.status()
+    assert status.lag is None
+    assert status.pending == 1
+    assert status.oldest_undelivered_s >= 0
+
+
 async def test_nothing_waiting_has_no_age(room: Room) -> None:
     await room.settler().settle(answers(await room.delivered("a")))
     status = await room.consumer().status()

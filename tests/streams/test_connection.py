@@ -1,0 +1,40 @@
+"""Connections: no wait outlasts the line, and every refusal has its word."""
+
+from __future__ import annotations
+
+import pytest
+
+from filterd import tail
+from filterd.errors import GroupMissingError
+from filterd.streams import connection
+from filterd.streams.connection import refusal
+
+
+def test_no_wait_on_the_server_is_longer_than_the_time_out() -> None:
+    assert tail.BLOCK_MS < connection.SOCKET_TIMEOUT_S * 1000
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("OOM command not allowed when used memory > 'maxmemory'.", "oom"),
+        ("READONLY You can't write against a read only replica.", "readonly"),
+        ("LOADING Redis is loading the dataset in memory", "loading"),
+        ("BUSY Redis is busy running a script.", "busy"),
+        ("CLUSTERDOWN Hash slot not served", "clusterdown"),
+        ("MASTERDOWN Link with MASTER is down", "masterdown"),
+        ("NOAUTH Authentication required.", "auth"),
+        ("WRONGPASS invalid username-password pair", "auth"),
+        ("NOPERM this user has no permissions to run the 'xadd' command", "noperm"),
+        ("MISCONF Redis is configured to save RDB snapshots", "misconf"),
+    ],
+)
+def test_each_refusal_has_its_word(said: str, kind: str) -> None:
+    error = refusal(said)
+    assert error.kind == kind
+    assert kind in connection.KINDS
+    assert "\n" not in str(error)
+
+
+def test_a_missing_group_can_be_made_again() -> None:
+    assert isinstance(refusal("NOGROUP No such key 'in' or consumer group"), GroupMissingError)
