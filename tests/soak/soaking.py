@@ -174,5 +174,5 @@ def _audited(plan: Plan, site: Site) -> list[str]:
 
 def _client(server: RedisServer) -> redis.Redis:
     return redis.Redis.from_url(
-        server.url, socket_timeout=10, retry=Retry(NoBackoff(), 0), health_check_interval=0
+        server.url, socket_timeout=60, retry=Retry(NoBackoff(), 0), health_check_interval=0
     )
