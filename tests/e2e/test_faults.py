@@ -164,7 +164,7 @@ def test_what_kills_every_consumer_is_put_aside(
 def test_only_commands_that_every_supported_server_has_were_sent(
     one: Daemon, there: Streams
 ) -> None:
-    assert one.ready()
+    eventually(one.ready, "ready again")
     sent = {name.removeprefix("cmdstat_") for name in there.client.info("commandstats")}
     allowed = {"|".join(words[:2]).lower() for words in RIGHTS} | {w[0].lower() for w in RIGHTS}
     by_this_test = {
