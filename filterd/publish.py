@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 if TYPE_CHECKING:
     import redis
@@ -44,13 +46,12 @@ def from_rows(rows: Iterable[Row]) -> list[Message]:
 
 
 def publish(
-    client: redis.Redis, stream: str, batches: Iterable[Sequence[Message]]
+    client: redis.Redis, stream: str, batches: Iterable[Sequence[Message]], published: int = 0
 ) -> Iterator[list[str]]:
-    """Add batches of messages; yields the ids of each batch.
+    """Add batches of messages; yields the ids of each batch. published: how many are there.
 
     Raises UnavailableError, saying what is certain to be in the stream.
     """
-    published = 0
     for batch in batches:
         pipeline = client.pipeline(transaction=False)
         for message in batch:
@@ -66,6 +67,33 @@ def publish(
         published += len(ids)
         yield ids
         _raise_refused(answers, published)
+
+
+def publish_apart(
+    targets: Sequence[tuple[redis.Redis, str]], batches: Iterable[Sequence[Message]]
+) -> Iterator[list[str]]:
+    """The same over several streams: equal ids of publishers to the same one, the rest in turn.
+
+    Yields ``id<TAB>stream`` of each message, in the order of the batch.
+    """
+    published, turns = 0, count()
+    for batch in batches:
+        of = [place(message, len(targets), turns) for message in batch]
+        said = [""] * len(batch)
+        for number, (client, stream) in enumerate(targets):
+            own = [at for at, chosen in enumerate(of) if chosen == number]
+            part = [[batch[at] for at in own]] if own else []
+            for ids in publish(client, stream, part, published):
+                published += len(ids)
+                for at, entry in zip(own, ids, strict=True):
+                    said[at] = f"{entry}\t{stream}"
+        yield said
+
+
+def place(message: Message, partitions: int, turns: Iterator[int]) -> int:
+    """The number of the partition that a message goes to."""
+    chosen = next(turns) if message.id is None else crc32(message.id.encode(errors="replace"))
+    return chosen % partitions
 
 
 def _raise_refused(answers: Sequence[object], published: int) -> None:

@@ -21,6 +21,8 @@ CHUNK = 256
 PASSING = STARTING | {"away", "timeout"}
 """Kinds of unavailability that end by themselves."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0
+LOOK_S = 0.2
+"""Between two looks at several streams."""
 LAST = 10
 """Verdicts that ``--no-follow`` shows."""
 
@@ -105,14 +107,14 @@ class View:
 
 
 def chosen(
-    view: View, *, from_start: bool, follow: bool, count: int | None
+    views: Sequence[View], *, from_start: bool, follow: bool, count: int | None
 ) -> Iterator[list[Seen]]:
-    """The verdicts that the options of ``filterd tail`` ask for, in chunks."""
+    """The verdicts that the options of ``filterd tail`` ask for, in chunks; of all views."""
     if not (follow or from_start):
-        yield view.latest(count or LAST)
+        yield latest(views, count or LAST)
         return
-    cursor = "0" if from_start else view.end()
-    chunks = following(view, cursor) if follow else until_now(view, cursor)
+    cursors = ["0" if from_start else view.end() for view in views]
+    chunks = following(views, cursors) if follow else until_now(views, cursors)
     left = count
     for seen in chunks:
         yield seen if left is None else seen[:left]
@@ -122,14 +124,23 @@ def chosen(
                 return
 
 
+def latest(views: Sequence[View], count: int) -> list[Seen]:
+    """The newest verdicts of several streams, oldest first."""
+    found = [seen for view in views for seen in view.latest(count)]
+    return sorted(found, key=lambda seen: [int(part) for part in seen.cursor.split("-")])[-count:]
+
+
 def following(
-    view: View, cursor: str, sleep: Callable[[float], None] = time.sleep
+    views: Sequence[View], cursors: Sequence[str], sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[list[Seen]]:
-    """Verdicts after a cursor for ever, in chunks; waits out a server that is away."""
-    wait_s = FIRST_WAIT_S
+    """Verdicts after the cursors for ever, in chunks; waits out a server that is away."""
+    after, wait_s = list(cursors), FIRST_WAIT_S
+    # Several streams can be on several servers: none of them may be waited for.
+    block_ms = BLOCK_MS if len(views) == 1 else None
     while True:
+        before = list(after)
         try:
-            seen = view.after(cursor, BLOCK_MS)
+            yield from _once(views, after, block_ms)
         except UnavailableError as error:
             if error.kind not in PASSING:
                 raise
@@ -138,16 +149,24 @@ def following(
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
             continue
         wait_s = FIRST_WAIT_S
-        if seen:
-            cursor = seen[-1].cursor
+        if block_ms is None and after == before:
+            sleep(LOOK_S)
+
+
+def until_now(views: Sequence[View], cursors: Sequence[str]) -> Iterator[list[Seen]]:
+    """Verdicts after the cursors, to the end of the streams, in chunks."""
+    after, before = list(cursors), [""]
+    while after != before:
+        before = list(after)
+        yield from _once(views, after, None)
+
+
+def _once(views: Sequence[View], after: list[str], block_ms: int | None) -> Iterator[list[Seen]]:
+    """One look at each stream; moves the cursors on."""
+    for number, view in enumerate(views):
+        if seen := view.after(after[number], block_ms):
+            after[number] = seen[-1].cursor
             yield seen
-
-
-def until_now(view: View, cursor: str) -> Iterator[list[Seen]]:
-    """Verdicts after a cursor, to the end of the stream, in chunks."""
-    while seen := view.after(cursor):
-        cursor = seen[-1].cursor
-        yield seen
 
 
 def _text(entries: Any) -> str:

@@ -32,18 +32,18 @@ def view(client: redis.Redis, prefix: str) -> View:
 
 
 def test_without_following_the_last_ones_are_shown(view: View) -> None:
-    shown = entries(chosen(view, from_start=False, follow=False, count=None))
+    shown = entries(chosen([view], from_start=False, follow=False, count=None))
     assert shown == [f"{number}-0" for number in range(21 - LAST, 21)]
-    assert entries(chosen(view, from_start=False, follow=False, count=2)) == ["19-0", "20-0"]
+    assert entries(chosen([view], from_start=False, follow=False, count=2)) == ["19-0", "20-0"]
 
 
 def test_from_the_start(view: View) -> None:
-    assert len(entries(chosen(view, from_start=True, follow=False, count=None))) == 20
-    assert entries(chosen(view, from_start=True, follow=True, count=2)) == ["1-0", "2-0"]
+    assert len(entries(chosen([view], from_start=True, follow=False, count=None))) == 20
+    assert entries(chosen([view], from_start=True, follow=True, count=2)) == ["1-0", "2-0"]
 
 
 def test_following_begins_after_what_is_there(view: View) -> None:
-    chunks = following(view, view.end())
+    chunks = following([view], [view.end()])
     add(view.client, view.stream, range(30, 32))
     assert [seen.entry for seen in next(chunks)] == ["30-0", "31-0"]
 
@@ -51,7 +51,7 @@ def test_following_begins_after_what_is_there(view: View) -> None:
 def test_stream_that_is_not_there_yet_is_empty(client: redis.Redis, prefix: str) -> None:
     view = View(client, prefix)
     assert view.end() == "0"
-    assert entries(chosen(view, from_start=True, follow=False, count=None)) == []
+    assert entries(chosen([view], from_start=True, follow=False, count=None)) == []
 
 
 def test_texts_are_looked_up(client: redis.Redis, prefix: str) -> None:
@@ -93,7 +93,7 @@ def test_outage_is_waited_out(
                 with server.client() as other:
                     add(other, "verdicts", range(3, 4))
 
-        chunks = following(View(client, "verdicts"), "0", come_back)
+        chunks = following([View(client, "verdicts")], ["0"], come_back)
         assert len(next(chunks)) == 2
         server.stop()
         assert [seen.entry for seen in next(chunks)] == ["3-0"]
@@ -104,4 +104,4 @@ def test_outage_is_waited_out(
 def test_what_does_not_pass_ends_it(client: redis.Redis, prefix: str) -> None:
     client.set(prefix, "no stream")
     with pytest.raises(UnavailableError, match="WRONGTYPE"):
-        next(following(View(client, prefix), "0"))
+        next(following([View(client, prefix)], ["0"]))

@@ -172,5 +172,6 @@ def _letters(settings: Settings) -> Iterator[DeadLetters]:
     from filterd.streams.dead import DeadLetters
     from filterd.streams.names import StreamNames
 
-    with open_client(settings.server) as client:
-        yield DeadLetters(client, StreamNames.of(settings), settings.output_maxlen)
+    names = StreamNames.of(settings)
+    with open_client(settings.server, names.input) as client:
+        yield DeadLetters(client, names, settings.output_maxlen)

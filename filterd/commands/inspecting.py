@@ -11,11 +11,14 @@ from filterd.options import ALL, Command
 if TYPE_CHECKING:
     from filterd.settings import Settings
 
-AUDITED = ("redis_url", "input_stream", "output_stream", "dead_stream", "group", "output_maxlen")
+AUDITED = (
+    *("redis_url", "input_stream", "output_stream", "dead_stream", "partitions"),
+    *("group", "output_maxlen"),
+)
 
 
 @click.command(cls=Command, fields=AUDITED, short_help="Prove that nothing is lost or doubled.")
-@click.option("--json", "as_object", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_object", is_flag=True, help="One JSON object a partition.")
 @click.option(
     "--list",
     "listed",
@@ -37,18 +40,22 @@ def audit(ctx: click.Context, settings: Settings, as_object: bool, listed: int) 
     """
     from filterd import auditing as work
     from filterd.streams.audit import audit, work_ahead
-    from filterd.streams.client import open_client
+    from filterd.streams.client import open_clients
     from filterd.streams.names import StreamNames
     from filterd.terminal import progress
 
-    names = StreamNames.of(settings)
-    with open_client(settings.server) as client:
-        ahead = work_ahead(client, names)
-        with progress("auditing", ahead, quiet_output=True) as watch:
-            report = audit(client, names, settings.output_maxlen, watch)
-    for line in [work.as_json(report)] if as_object else work.as_lines(report, listed):
-        click.echo(line)
-    if not report.sound:
+    found, sound = StreamNames.all_of(settings), True
+    with open_clients(settings.server, [names.input for names in found]) as clients:
+        for client, names in zip(clients, found, strict=True):
+            ahead = work_ahead(client, names)
+            with progress(f"auditing {names.input}", ahead, quiet_output=True) as watch:
+                report = audit(client, names, settings.output_maxlen, watch)
+            if names.partitioned and not as_object:
+                click.echo(f"{names.input}:")
+            for line in [work.as_json(report)] if as_object else work.as_lines(report, listed):
+                click.echo(line)
+            sound = sound and report.sound
+    if not sound:
         ctx.exit(1)
 
 

@@ -14,7 +14,7 @@ from filterd.options import Command
 if TYPE_CHECKING:
     from filterd.settings import Settings
 
-STREAMS = ("redis_url", "input_stream", "output_stream")
+STREAMS = ("redis_url", "input_stream", "partitions", "output_stream")
 MODEL = ("artifact", "device", "precision", "threads", "threshold")
 FILE = click.Path(path_type=Path, dir_okay=False)
 EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -66,7 +66,7 @@ def classify(
         work.print_verdicts(classifier, chunks(texts), render)
 
 
-@click.command(cls=Command, fields=STREAMS[:2], short_help="Send messages to the daemon.")
+@click.command(cls=Command, fields=STREAMS[:3], short_help="Send messages to the daemon.")
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
 @click.option("--id", "own_id", help="Your own id of the message; its verdict repeats it.")
 @click.option(
@@ -100,14 +100,21 @@ def publish(
     if own_id is not None and len(texts) != 1:
         raise click.UsageError("--id goes with exactly one TEXT")
     from filterd import publish as work
-    from filterd.streams.client import open_client
+    from filterd.streams.client import open_clients
+    from filterd.streams.names import StreamNames
 
     if source is not None:
         batches: Any = work.from_file(source, column, quiet_output=quiet)
     else:
         batches = ([work.Message(text, own_id) for text in chunk] for chunk in chunks(texts))
-    with open_client(settings.server) as client:
-        for ids in work.publish(client, settings.input_stream, work.paced(batches, rate)):
+    inputs = [names.input for names in StreamNames.all_of(settings)]
+    with open_clients(settings.server, inputs) as clients:
+        paced = work.paced(batches, rate)
+        if len(inputs) == 1:
+            published = work.publish(clients[0], inputs[0], paced)
+        else:
+            published = work.publish_apart(list(zip(clients, inputs, strict=True)), paced)
+        for ids in published:
             if not quiet:
                 _print(ids)
 
@@ -140,14 +147,17 @@ def tail(
     filterd tail --from-start --json --no-follow > verdicts.jsonl
     """
     from filterd import tail as work
-    from filterd.streams.client import open_client
+    from filterd.streams.client import open_clients
+    from filterd.streams.names import StreamNames
 
-    with open_client(settings.server) as client:
-        view = work.View(
-            client, settings.output_stream, settings.input_stream if show_text else None
-        )
+    found = StreamNames.all_of(settings)
+    with open_clients(settings.server, [names.input for names in found]) as clients:
+        views = [
+            work.View(client, names.output, names.input if show_text else None)
+            for client, names in zip(clients, found, strict=True)
+        ]
         render = work.as_json if as_objects else work.as_line
-        for seen in work.chosen(view, from_start=from_start, follow=follow, count=count):
+        for seen in work.chosen(views, from_start=from_start, follow=follow, count=count):
             _print([render(verdict) for verdict in seen])
 
 

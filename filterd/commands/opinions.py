@@ -52,7 +52,7 @@ def feedback(
     from filterd.streams.names import StreamNames
 
     inputs = tuple(names.input for names in StreamNames.all_of(settings))
-    with open_client(settings.server) as client:
+    with open_client(settings.server, settings.feedback_stream) as client:
         stream = FeedbackStream(client, settings.feedback_stream, inputs, settings.max_text_bytes)
         done: Word
         if isinstance(word, Withdrawal):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import redis
@@ -34,3 +34,13 @@ def open_client(url: str, key: str = "") -> Iterator[redis.Redis]:
         with translated():
             client.ping()
         yield client
+
+
+@contextmanager
+def open_clients(url: str, keys: Sequence[str]) -> Iterator[list[redis.Redis]]:
+    """``open_client`` for each key: one client for all of them where there is no cluster."""
+    with ExitStack() as stack:
+        if parsed(url).kind == "cluster":
+            yield [stack.enter_context(open_client(url, key)) for key in keys]
+        else:
+            yield [stack.enter_context(open_client(url))] * len(keys)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from filterd.errors import SettingsError
 from filterd.partitions import MANY, numbered
 
 if TYPE_CHECKING:
@@ -25,17 +26,26 @@ class StreamNames:
     partitioned: bool = False
 
     @classmethod
-    def of(cls, settings: Settings, number: int = 0) -> StreamNames:
-        """As they are set, of one partition."""
+    def of(cls, settings: Settings) -> StreamNames:
+        """As they are set. Raises SettingsError where that is several of each."""
+        if settings.partitions > 1:
+            raise SettingsError(
+                "this works on one partition: set FILTERD_PARTITIONS=1 and give the partition's "
+                f"own names, as FILTERD_INPUT_STREAM={numbered(settings.input_stream, 0)}"
+            )
+        return cls._numbered(settings, 0)
+
+    @classmethod
+    def _numbered(cls, settings: Settings, number: int) -> StreamNames:
         names = (settings.input_stream, settings.output_stream, settings.dead_stream)
         input_, output, dead = (numbered(name, number) for name in names)
-        partitioned = any(MANY in name for name in names)
+        partitioned = MANY in settings.input_stream
         return cls(input_, output, dead, settings.group, partitioned)
 
     @classmethod
     def all_of(cls, settings: Settings) -> tuple[StreamNames, ...]:
         """As they are set, of each partition."""
-        return tuple(cls.of(settings, number) for number in range(settings.partitions))
+        return tuple(cls._numbered(settings, number) for number in range(settings.partitions))
 
     @property
     def closed(self) -> str:
