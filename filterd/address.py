@@ -87,7 +87,8 @@ def with_cluster(url: str) -> str:
 
 def has_password(url: str) -> bool:
     """Whether it carries a secret."""
-    return "@" in url or "password" in url
+    login, at, _ = url.partition("?")[0].rpartition("@")
+    return bool(at and ":" in login.partition("://")[2]) or "password=" in url
 
 
 def _unix(url: str, parts: SplitResult) -> Address:
