@@ -1,4 +1,4 @@
-"""Redis is killed in mid-stream: with ``appendfsync always`` nothing is lost and nothing repeats."""
+"""Redis is killed in mid-stream: with ``appendfsync always`` nothing is lost or repeated."""
 
 from __future__ import annotations
 
