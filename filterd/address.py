@@ -85,12 +85,6 @@ def with_cluster(url: str) -> str:
     raise ValueError("FILTERD_REDIS_CLUSTER goes with redis:// or rediss:// in FILTERD_REDIS_URL")
 
 
-def has_password(url: str) -> bool:
-    """Whether it carries a secret."""
-    login, at, _ = url.partition("?")[0].rpartition("@")
-    return bool(at and ":" in login.partition("://")[2]) or "password=" in url
-
-
 def _unix(url: str, parts: SplitResult) -> Address:
     _parameters(parts, ANYWHERE | {"db"})
     return Address("unix", url)

@@ -36,7 +36,6 @@ class Command(click.Command):
 
             names = [parameter.name or "" for parameter in self._setting_options()]
             given = {name: ctx.params.pop(name, None) for name in names}
-            _refuse_secrets(given, ctx)
             ctx.params["settings"] = Settings.load(
                 **{name: value for name, value in given.items() if value is not None}
             )
@@ -52,18 +51,6 @@ class Command(click.Command):
             option(PREFIX, name, known[name])
             for name in (known if self._fields == ALL else self._fields)
         ]
-
-
-def _refuse_secrets(given: dict[str, Any], ctx: click.Context) -> None:
-    """Every user of a machine can read the command lines of its processes."""
-    from filterd.address import has_password
-
-    if has_password(given.get("redis_url") or ""):
-        raise click.UsageError(
-            "--redis-url with a password can be read by everybody on this machine: "
-            "set FILTERD_REDIS_URL instead",
-            ctx,
-        )
 
 
 def debug_option() -> click.Option:

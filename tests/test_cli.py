@@ -266,10 +266,3 @@ def answers(url: str) -> bool:
             return True
     except UnavailableError:
         return False
-
-
-def test_password_on_the_command_line_is_refused() -> None:
-    ended = filterd("publish", "hello", "--redis-url", "redis://:hunter2@127.0.0.1:6379/0")
-    assert ended.code == 2
-    assert "FILTERD_REDIS_URL" in ended.error
-    assert "hunter2" not in ended.error

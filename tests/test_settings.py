@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from filterd.address import Address, has_password
+from filterd.address import Address
 from filterd.errors import SettingsError
 from filterd.settings import PREFIX, Settings
 
@@ -208,20 +208,6 @@ def test_url_that_cannot_is_refused_without_being_shown(
     said = refused("^FILTERD_REDIS_URL: ")
     assert SECRET not in said
     assert "localhost" not in said
-
-
-@pytest.mark.parametrize(
-    ("url", "secret"),
-    [
-        ("redis://localhost/0", False),
-        ("redis://user@localhost/0", False),
-        (f"redis://:{SECRET}@localhost/0", True),
-        (f"rediss+sentinel://u:{SECRET}@a,b:1/main", True),
-        (f"redis+sentinel://a,b:1/main?sentinel_password={SECRET}", True),
-    ],
-)
-def test_urls_with_a_password_are_known(url: str, secret: bool) -> None:
-    assert has_password(url) == secret
 
 
 @given(st.text(min_size=1))
