@@ -150,14 +150,10 @@ def test_shards_die_and_daemons_come_and_go(
     eventually(lambda: partitions.pending() == 0, "nothing is pending", within_s=60)
     streams = {name.lower(): value for name, value in STREAMS.items()}
     names = {"redis_url": cluster.url, "redis_cluster": "1", "partitions": str(PARTITIONS)}
-    audited = filterd("audit", group=partitions.group, **names, **streams)
-    assert (audited.code, audited.out.count("each entry is exactly one of these")) == (0, 4)
     published = filterd("publish", *(f"message {n}" for n in range(8)), **names, **streams)
     assert Counter(line.split("\t")[1] for line in published.out.splitlines()) == {
         Partitions.input(number): 2 for number in range(PARTITIONS)
     }
-    shown = filterd("tail", "--from-start", "--no-follow", **names, **streams)
-    assert len(shown.out.splitlines()) >= count(ids)
 
 
 def test_starting_without_saying_that_it_is_a_cluster(cluster: Cluster) -> None:
