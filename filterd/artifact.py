@@ -27,6 +27,8 @@ from filterd.tokenizer import GPT2_PATTERN, PATTERNS, Tokenizer
 FORMAT = 1
 MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
+FAST = "fast"
+"""The folder inside a cascade's artifact that holds its first stage."""
 VOCABULARY = "vocab.tiktoken"
 EVALUATION = "report/evaluation.json"
 STARTER = Path(__file__).parent / "starter"
@@ -61,6 +63,21 @@ class Agreement(BaseModel):
         return self.max_difference <= MOST_DIFFERENCE and self.labels_equal >= LEAST_EQUAL
 
 
+class Band(BaseModel):
+    """Of a cascade: the fast stage answers alone what it scores below ``low`` or from ``high`` on.
+
+    high: above 1 where it is never sure of spam · fast: its version · measures: of the messages
+    that the band was fitted on, and of others.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fast: str
+    low: Share
+    high: float = Field(ge=0, allow_inf_nan=False)
+    measures: dict[str, float] = {}
+
+
 class Manifest(BaseModel):
     """``manifest.json``: what the artifact is, how it was made and how it must be read."""
 
@@ -86,6 +103,7 @@ class Manifest(BaseModel):
     libraries: dict[str, str] = {}
     metrics: dict[str, float] = {}
     canaries: dict[str, float] = {}
+    cascade: Band | None = None
 
     @field_validator("pattern")
     @classmethod
@@ -97,12 +115,13 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A verified artifact in memory."""
+    """A verified artifact in memory. fast: a cascade's first stage."""
 
     path: Path
     manifest: Manifest
     tokenizer: Tokenizer
     weights: dict[str, Tensor]
+    fast: Artifact | None = None
 
     def build_model(self) -> SpamModel:
         """The model with its weights, in fp32, ready to score."""
@@ -129,7 +148,17 @@ def load(path: Path | None = None) -> Artifact:
     except (SafetensorError, KeyError) as error:  # KeyError: a type that torch does not have
         raise ArtifactError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from error
     _check_shapes(folder, manifest, tokenizer, weights)
-    return Artifact(folder, manifest, tokenizer, weights)
+    fast = None if manifest.cascade is None else _load_fast(folder, manifest, manifest.cascade)
+    return Artifact(folder, manifest, tokenizer, weights, fast)
+
+
+def _load_fast(folder: Path, manifest: Manifest, band: Band) -> Artifact:
+    """The first stage, a whole artifact inside: the outer manifest vouches for the inner one."""
+    _read_checked(folder, f"{FAST}/{MANIFEST}", MANIFEST_BYTES, manifest)
+    fast = load(folder / FAST)
+    if fast.manifest.cascade is not None or fast.manifest.version != band.fast:
+        raise ArtifactError(f"{folder / FAST} is not the {band.fast} that {MANIFEST} names")
+    return fast
 
 
 def training_scores(folder: Path) -> list[float]:

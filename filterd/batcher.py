@@ -37,10 +37,13 @@ class Batch(Generic[T]):
 
 
 class Batcher(Generic[T]):
-    """A queue, cut into batches of at most ``max_tokens``, or of one message."""
+    """A queue, cut into batches of at most ``max_tokens``, or of one message.
+
+    max_tokens may change from batch to batch.
+    """
 
     def __init__(self, max_tokens: int, linger_s: float = 0.0) -> None:
-        self._max_tokens = max_tokens
+        self.max_tokens = max_tokens
         self._linger_s = linger_s
         self._queue: deque[Waiting[T]] = deque()
         self.tokens = 0
@@ -75,7 +78,7 @@ class Batcher(Generic[T]):
     def _reason(self, now_s: float, drain: bool) -> Reason | None:
         if not self._queue:
             return None
-        if self.tokens >= self._max_tokens:
+        if self.tokens >= self.max_tokens:
             return "full"
         if drain:
             return "drain"
@@ -86,4 +89,4 @@ class Batcher(Generic[T]):
     def _fits(self, first: Waiting[T], total: int) -> bool:
         if not self._queue or first.alone or self._queue[0].alone:
             return False
-        return total + self._queue[0].tokens <= self._max_tokens
+        return total + self._queue[0].tokens <= self.max_tokens

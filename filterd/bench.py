@@ -176,7 +176,7 @@ class _Listener(threading.Thread):
         self.verdicts = self.dead_letters = 0
         self.error: UnavailableError | None = None
         self._client = client
-        self._done, self._stop = threading.Event(), threading.Event()
+        self._all_seen, self._quit = threading.Event(), threading.Event()
         self._last: dict[Any, Any] = {}
         with translated():
             for stream in (streams.output, streams.dead):
@@ -186,7 +186,7 @@ class _Listener(threading.Thread):
 
     def run(self) -> None:
         try:
-            while not self._stop.is_set():
+            while not self._quit.is_set():
                 with translated():
                     reply: Any = self._client.xread(self._last, count=MOST_AT_ONCE, block=LISTEN_MS)
                 now = time.perf_counter()
@@ -195,20 +195,20 @@ class _Listener(threading.Thread):
                     self._note(stream == self._dead, entries, now)
         except UnavailableError as error:
             self.error = error
-        self._done.set()
+        self._all_seen.set()
 
     def wait(self, seconds: float) -> None:
         """Until all have been seen, or nothing new was for so long. Raises UnavailableError."""
         known = -1
-        while not self._done.is_set() and known < self.verdicts + self.dead_letters:
+        while not self._all_seen.is_set() and known < self.verdicts + self.dead_letters:
             known = self.verdicts + self.dead_letters
-            self._done.wait(seconds)
+            self._all_seen.wait(seconds)
         if self.error is not None:
             raise self.error
 
     def stop(self) -> None:
         """End the thread."""
-        self._stop.set()
+        self._quit.set()
         self.join()
 
     def _note(self, dead: bool, entries: Sequence[Any], now: float) -> None:
@@ -224,7 +224,7 @@ class _Listener(threading.Thread):
             self.dead_letters += dead
             self.verdicts += not dead
         if self.verdicts + self.dead_letters == len(self.seen):
-            self._done.set()
+            self._all_seen.set()
 
 
 def _step(load: Load, meant: Floats, left: Floats, listener: _Listener) -> Step:

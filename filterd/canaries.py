@@ -29,10 +29,15 @@ def scores(engine: Engine) -> dict[str, float]:
 
 def check(classifier: Classifier) -> None:
     """Raise ArtifactError for scores that are none, all the same, or not those of the manifest."""
-    manifest = classifier.engine.manifest
+    for stage in classifier.stages:
+        _check(stage.engine)
+
+
+def _check(engine: Engine) -> None:
+    manifest = engine.manifest
     expected = manifest.canaries
     texts = [*CANARIES, *(text for text in expected if text not in CANARIES)]
-    found = dict(zip(texts, classifier.engine.score_texts(texts), strict=True))
+    found = dict(zip(texts, engine.score_texts(texts), strict=True))
     if not all(math.isfinite(score) and 0 <= score <= 1 for score in found.values()):
         raise ArtifactError(f"{manifest.version} gives a canary message a score that is none")
     if max(found.values()) - min(found.values()) < ALIKE:

@@ -34,6 +34,7 @@ def columns(verdict: Verdict) -> dict[str, str | float]:
         "score": round(verdict.score, 6),
         "threshold": verdict.threshold,
         "model": verdict.model,
+        **({"stage": verdict.stage} if verdict.stage else {}),
     }
 
 

@@ -50,17 +50,21 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A decision: label, score (calibrated P(spam)), threshold, model (artifact version)."""
+    """A decision: label, score (calibrated P(spam)), threshold, model (artifact version).
+
+    stage: which model of a cascade answered, empty where there is one model.
+    """
 
     label: Label
     score: float
     threshold: float
     model: str
+    stage: str = ""
 
     @classmethod
-    def decide(cls, score: float, threshold: float, model: str) -> Verdict:
+    def decide(cls, score: float, threshold: float, model: str, stage: str = "") -> Verdict:
         """Spam from the threshold on."""
-        return cls("spam" if score >= threshold else "ham", score, threshold, model)
+        return cls("spam" if score >= threshold else "ham", score, threshold, model, stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,7 @@ def encode(outcome: Outcome, *, named: bool = False) -> list[bytes]:
         *(b"score", b"%.6f" % verdict.score),
         *(b"threshold", b"%.6g" % verdict.threshold),
         *(b"model", verdict.model.encode()),
+        *((b"stage", verdict.stage.encode()) if verdict.stage else ()),
         *where,
         *(part for pair in entry.carried for part in pair),
     ]

@@ -1,4 +1,4 @@
-"""Lanes: a queue of work, and the threads that score it, micro-batch by micro-batch."""
+"""Lanes: a queue of work, and the thread that scores it, micro-batch by micro-batch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 from filterd.batcher import Batch, Batcher, Waiting
@@ -21,53 +20,93 @@ NEWEST = 0.05
 """Weight of the newest message in the mean of their tokens."""
 
 
-@dataclass(frozen=True, slots=True)
-class LaneConfig:
-    """max_batch_tokens, linger_s: see the settings · workers: batches scored at the same time."""
+class Lanes:
+    """A lane for each stage of a cascade; of another classifier only the first has work.
 
-    max_batch_tokens: int
-    linger_s: float
-    workers: int = 1
-
-
-class Lane:
-    """Scores what is put in, oldest first; ``deliver`` gets the outcomes of each batch.
-
-    While all workers score, one full batch more goes to them, so that none of them has to wait
-    for the event loop; less than a full one stays here and grows. taken: set with each batch.
+    deliver: gets the outcomes of each batch, as soon as a stage has answered.
     """
 
     def __init__(
         self,
-        config: LaneConfig,
         scorer: Scorer,
+        linger_s: float,
         deliver: Callable[[Sequence[Outcome]], None],
         metrics: Metrics,
     ) -> None:
         self.taken = asyncio.Event()
-        self._config = config
-        self._scorer = scorer
-        self._deliver = deliver
-        self._metrics = metrics
-        self._queue: Batcher[Work] = Batcher(config.max_batch_tokens, config.linger_s)
-        self._mean_tokens = 1.0 * config.max_batch_tokens / FIRST_READ
-        self._busy = 0
-        self._ending = False
-        self._changed = asyncio.Event()
-        self._threads = ThreadPoolExecutor(config.workers, thread_name_prefix="score")
+        self._last = _Lane(scorer, 1, linger_s, deliver, self.taken, metrics)
+        self._first = _Lane(scorer, 0, linger_s, deliver, self.taken, metrics, self._last)
 
     @property
     def full(self) -> bool:
-        """Whether a whole batch is waiting: no more is needed to keep the workers busy."""
-        return self._queue.tokens >= self._config.max_batch_tokens
+        """Whether a whole batch is waiting somewhere: no more is needed to keep busy."""
+        return self._first.full or self._last.full
 
     @property
     def appetite(self) -> int:
         """About how many entries make a batch: enough to read at a time, and no hoarding."""
-        return max(1, round(self._config.max_batch_tokens / self._mean_tokens))
+        return self._first.appetite
 
     def put(self, work: Work, *, alone: bool) -> None:
         """Queue work; what may be what kills its consumers is scored alone."""
+        self._first.put(work, alone=alone)
+
+    def end(self) -> None:
+        """Nothing more will be put in."""
+        self._first.end()
+
+    async def run(self) -> None:
+        """Until the end, and all is scored. Raises ArtifactError where an engine is broken."""
+        async with asyncio.TaskGroup() as lanes:
+            lanes.create_task(self._last.run())
+            await self._first.run()
+            self._last.end()
+
+
+class _Lane:
+    """Scores what is put in, oldest first.
+
+    While a batch is scored, one full batch more goes to the thread, so that it never waits for the
+    event loop; less than a full one stays here and grows. taken: set with each batch · onward: for
+    what this stage is not sure of.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        stage: int,
+        linger_s: float,
+        deliver: Callable[[Sequence[Outcome]], None],
+        taken: asyncio.Event,
+        metrics: Metrics,
+        onward: _Lane | None = None,
+    ) -> None:
+        self._scorer = scorer
+        self._stage = stage
+        self._taken = taken
+        self._deliver = deliver
+        self._metrics = metrics
+        self._onward = onward
+        budget = scorer.budget(self._stage)
+        self._queue: Batcher[Work] = Batcher(budget, linger_s)
+        self._mean_tokens = budget / FIRST_READ
+        self._busy = 0
+        self._ending = False
+        self._changed = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="score")
+
+    @property
+    def full(self) -> bool:
+        """Whether a whole batch is waiting."""
+        return self._queue.tokens >= self._queue.max_tokens
+
+    @property
+    def appetite(self) -> int:
+        """About how many entries make a batch."""
+        return max(1, round(self._queue.max_tokens / self._mean_tokens))
+
+    def put(self, work: Work, *, alone: bool) -> None:
+        """Queue work."""
         tokens = work.tokens.count
         self._mean_tokens += (tokens - self._mean_tokens) * NEWEST
         self._queue.put(Waiting(work, tokens, time.monotonic(), alone))
@@ -79,7 +118,7 @@ class Lane:
         self._changed.set()
 
     async def run(self) -> None:
-        """Until the end, and all is scored. Raises ArtifactError where the engine is broken."""
+        """Until the end, and all is scored."""
         try:
             async with asyncio.TaskGroup() as batches:
                 while not (self._ending and not self._queue):
@@ -89,39 +128,41 @@ class Lane:
                     else:
                         batches.create_task(self._score(batch))
         finally:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _next(self) -> Batch[Work] | None:
-        spare = self._busy < self._config.workers
-        ahead = self._busy == self._config.workers and self.full
-        if not (spare or ahead):
+        self._queue.max_tokens = self._scorer.budget(self._stage)
+        if self._busy > 1 or (self._busy and not self.full):
             return None
         batch = self._queue.take(time.monotonic(), drain=self._ending)
         if batch is not None:
             self._busy += 1
-            self.taken.set()
+            self._taken.set()
         return batch
 
     async def _wait(self) -> None:
         self._changed.clear()
-        spare = self._busy < self._config.workers
-        due_s = self._queue.due_in_s(time.monotonic()) if spare else None
+        due_s = None if self._busy else self._queue.due_in_s(time.monotonic())
         with suppress(TimeoutError):
             async with asyncio.timeout(due_s):
                 await self._changed.wait()
 
     async def _score(self, batch: Batch[Work]) -> None:
         try:
-            score = partial(self._in_worker, batch)
-            outcomes = await asyncio.get_running_loop().run_in_executor(self._threads, score)
+            score = partial(self._in_thread, batch)
+            answers = await asyncio.get_running_loop().run_in_executor(self._thread, score)
         finally:
             self._busy -= 1
             self._changed.set()
-        self._deliver(outcomes)
+        self._deliver([answer for answer in answers if not isinstance(answer, Work)])
+        if self._onward is not None:
+            for answer in answers:
+                if isinstance(answer, Work):
+                    self._onward.put(answer, alone=batch.items[0].alone)
 
-    def _in_worker(self, batch: Batch[Work]) -> list[Outcome]:
+    def _in_thread(self, batch: Batch[Work]) -> list[Outcome | Work]:
         started = time.monotonic()
-        outcomes = self._scorer.answer([waiting.item for waiting in batch.items])
+        answers = self._scorer.answer([waiting.item for waiting in batch.items])
         metrics = self._metrics
         metrics.forward_seconds.observe(time.monotonic() - started)
         metrics.batch_dispatch.labels(batch.reason).inc()
@@ -129,4 +170,4 @@ class Lane:
         metrics.batch_tokens.observe(batch.tokens)
         for waiting in batch.items:
             metrics.queue_seconds.observe(started - waiting.since_s)
-        return outcomes
+        return answers

@@ -1,6 +1,6 @@
 """The pipeline: entries in, scores, outcomes out; all at once, none waiting for another.
 
-``sources`` bring entries, a ``lane`` scores them in threads, the ``outbox`` settles. Network I/O
+``sources`` bring entries, ``lanes`` score them in threads, the ``outbox`` settles. Network I/O
 goes on while a batch is being scored. An entry is in flight from its delivery to its settling, and
 what is in flight bounds how much is read. Each partition has sources and an outbox of its own, so
 that a shard that is away holds up no other; one lane scores what all of them bring.
@@ -18,7 +18,7 @@ from filterd.availability import Availability
 from filterd.entries import Outcome
 from filterd.errors import FilterdError
 from filterd.inflight import InFlight
-from filterd.lanes import Lane, LaneConfig
+from filterd.lanes import Lanes
 from filterd.metrics import Metrics
 from filterd.outbox import Outbox, Watcher
 from filterd.scoring import Scorer
@@ -31,7 +31,7 @@ from filterd.streams.settling import Settler
 class PipelineConfig:
     """Limits of the pipeline; see the settings of the same names."""
 
-    lane: LaneConfig
+    linger_s: float
     claim_idle_s: float
 
 
@@ -50,7 +50,7 @@ class Pipeline:
         stop: asyncio.Event,
         watchers: Sequence[Watcher] = (),
     ) -> None:
-        self._lane = Lane(config.lane, scorer, self._deliver, metrics)
+        self._lane = Lanes(scorer, config.linger_s, self._deliver, metrics)
         self._parts: dict[str, _Part] = {}
         for consumer, settler in partitions:
             availability = Availability(consumer.ensure_group, metrics, stop, consumer.stream)

@@ -96,7 +96,7 @@ class Reloader:
         folder whose files change meanwhile the checksums do not fit.
         """
         classifier = self._load(self._path.resolve())
-        classifier.engine.warm_up()
+        classifier.warm_up()
         canaries.check(classifier)
         return classifier
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import structlog
@@ -22,13 +22,14 @@ log = structlog.get_logger()
 class Work:
     """An entry and its tokens, ready to be scored by the classifier that made them.
 
-    key: equal for entries that one score serves.
+    key: equal for entries that one score serves · stage: of the classifier, that is to score it.
     """
 
     entry: Entry
     key: bytes
     tokens: Tokens
     classifier: Classifier
+    stage: int = 0
 
 
 class Scorer:
@@ -72,7 +73,7 @@ class Scorer:
             return DeadLetter(raw.id, error.reason, error.detail, raw.deliveries, raw.stream)
         classifier = self.classifier
         if not self._duplicates:
-            tokens = classifier.engine.tokenize(entry.text)
+            tokens = classifier.stages[0].engine.tokenize(entry.text)
             return Work(entry, f"{entry.stream} {entry.id}".encode(), tokens, classifier)
         key = text_key(entry.text, classifier.engine.manifest.version)
         known = self._duplicates.recall(key)
@@ -80,28 +81,36 @@ class Scorer:
             self._metrics.duplicate_hits.inc()
             return Answer(entry, known)
         if key not in seen:
-            seen[key] = classifier.engine.tokenize(entry.text)
+            seen[key] = classifier.stages[0].engine.tokenize(entry.text)
         return Work(entry, key, seen[key], classifier)
 
     def swap(self, classifier: Classifier) -> None:
         """From now on prepare for another one; what is prepared is scored by the one before."""
         self.classifier = classifier
 
-    def answer(self, works: Sequence[Work]) -> list[Outcome]:
-        """Score a batch, each work by the classifier that tokenised it."""
-        by_classifier = groupby(works, key=lambda work: work.classifier)
-        return [out for _, group in by_classifier for out in self._answer(list(group))]
+    def budget(self, stage: int) -> int:
+        """The most tokens of a batch for a stage; a classifier may have fewer stages than that."""
+        stages = self.classifier.stages
+        return stages[min(stage, len(stages) - 1)].engine.max_batch_tokens
 
-    def _answer(self, works: Sequence[Work]) -> list[Outcome]:
-        """Score works of one classifier, equal texts once.
+    def answer(self, works: Sequence[Work]) -> list[Outcome | Work]:
+        """Score works of one stage, equal texts once; what a stage is not sure of is work again.
 
-        Where that fails, in halves, until what fails alone is found.
+        Works of several classifiers, around a reload, are scored by theirs. Where scoring fails,
+        it is done in halves, until what fails alone is found.
         """
-        classifier = works[0].classifier
+        answers: list[Outcome | Work] = []
+        for _, same in groupby(works, key=lambda work: work.classifier):
+            answers += self._answer(list(same))
+        return answers
+
+    def _answer(self, works: Sequence[Work]) -> list[Outcome | Work]:
+        classifier, number = works[0].classifier, works[0].stage
         verdicts = self._remembered(works)
         unknown = {work.key: work.tokens for work in works if work.key not in verdicts}
+        engine = classifier.stages[number].engine
         try:
-            scores = classifier.engine.score(list(unknown.values())) if unknown else None
+            scores = engine.score(list(unknown.values())) if unknown else None
         except Exception as error:  # noqa: BLE001 - whatever a model does on one message
             if len(works) > 1:
                 middle = len(works) // 2
@@ -110,10 +119,14 @@ class Scorer:
         if scores is not None:
             self._metrics.batch_padding_ratio.observe(scores.padding_ratio)
             for key, score in zip(unknown, scores.values, strict=True):
-                verdicts[key] = classifier.verdict(score)
-                self._duplicates.remember(key, verdicts[key])
+                if classifier.settles(number, score):
+                    verdicts[key] = classifier.verdict(score, number)
+                    self._duplicates.remember(key, verdicts[key])
         self._metrics.duplicate_hits.inc(len(works) - len(unknown))
-        return [Answer(work.entry, verdicts[work.key]) for work in works]
+        return [
+            Answer(work.entry, verdicts[work.key]) if work.key in verdicts else _onward(work)
+            for work in works
+        ]
 
     def _remembered(self, works: Sequence[Work]) -> dict[bytes, Verdict]:
         """What was scored between the reading of these works and now."""
@@ -123,7 +136,7 @@ class Scorer:
     def _poison(self, work: Work, error: Exception) -> DeadLetter:
         """A dead letter, unless a plain message fails too: then the engine is to blame."""
         try:
-            work.classifier.engine.score_texts([CANARY])
+            work.classifier.stages[work.stage].engine.score_texts([CANARY])
         except Exception as worse:
             raise ArtifactError(
                 f"the engine fails on a plain message too ({type(worse).__name__}): "
@@ -133,3 +146,10 @@ class Scorer:
         log.error("an entry cannot be scored", id=entry.id, error=type(error).__name__)
         detail = f"scoring failed: {type(error).__name__}"
         return DeadLetter(entry.id, "poison", detail, entry.deliveries, entry.stream)
+
+
+def _onward(work: Work) -> Work:
+    """The same for the next stage, which has a vocabulary of its own."""
+    stage = work.stage + 1
+    tokens = work.classifier.stages[stage].engine.tokenize(work.entry.text)
+    return replace(work, tokens=tokens, stage=stage)

@@ -16,7 +16,6 @@ from filterd import logs
 from filterd.artifact import STARTER
 from filterd.classifier import Classifier
 from filterd.entries import wanted_fields
-from filterd.lanes import LaneConfig
 from filterd.metrics import Metrics
 from filterd.notify import Notifier
 from filterd.panel import Panel
@@ -109,8 +108,7 @@ async def _run(
         duplicates=settings.duplicate_cache,
     )
     show(lambda: scorer.classifier)
-    lane = LaneConfig(classifier.engine.max_batch_tokens, settings.linger_s)
-    limits = PipelineConfig(lane, settings.claim_idle_s)
+    limits = PipelineConfig(settings.linger_s, settings.claim_idle_s)
     partitions = list(zip(consumers, settlers, strict=True))
     shadows = clients.of(settings.shadow_stream)
     disagreements = Disagreements(shadows, settings.shadow_stream, show_text=settings.shadow_text)

@@ -14,7 +14,7 @@ from filterd.availability import Availability
 from filterd.entries import RawEntry
 from filterd.errors import UnavailableError
 from filterd.inflight import InFlight
-from filterd.lanes import Lane
+from filterd.lanes import Lanes
 from filterd.metrics import Metrics
 from filterd.outbox import Outbox
 from filterd.scoring import Scorer, Work
@@ -36,7 +36,7 @@ class Sources:
         self,
         consumer: Consumer,
         scorer: Scorer,
-        lane: Lane,
+        lane: Lanes,
         outbox: Outbox,
         inflight: InFlight,
         availability: Availability,

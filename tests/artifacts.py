@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
 
-from filterd.artifact import MANIFEST, VOCABULARY, WEIGHTS, sha256
+from filterd.artifact import FAST, MANIFEST, VOCABULARY, WEIGHTS, sha256
 from filterd.model import ModelConfig, SpamModel
 from filterd.tokenizer import Tokenizer
 
@@ -38,5 +39,19 @@ def tiny_artifact(
         "max_length": config.n_positions,
         "files": {name: sha256(data) for name, data in contents.items()},
     }
+    (path / MANIFEST).write_text(json.dumps(manifest))
+    return path
+
+
+def tiny_cascade(path: Path, fast: Path, large: Path, band: tuple[float, float]) -> Path:
+    """Write a cascade of two artifacts."""
+    shutil.copytree(large, path)
+    shutil.copytree(fast, path / FAST)
+    inner = (path / FAST / MANIFEST).read_bytes()
+    manifest = json.loads((path / MANIFEST).read_text())
+    manifest["version"] = "cascade-1"
+    manifest["files"][f"{FAST}/{MANIFEST}"] = sha256(inner)
+    low, high = band
+    manifest["cascade"] = {"fast": json.loads(inner)["version"], "low": low, "high": high}
     (path / MANIFEST).write_text(json.dumps(manifest))
     return path

@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from filterd.errors import FilterdError
-from trainer.commands import keeping, measuring, preparing, retraining, training
+from trainer.commands import cascading, keeping, measuring, preparing, retraining, training
 from trainer.commands.options import State, debug_option
 
 
@@ -26,6 +26,7 @@ for _command in (
     training.distill,
     training.fetch,
     measuring.evaluate,
+    cascading.cascade,
     retraining.retrain,
     keeping.list_,
     keeping.show,

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from filterd import artifact as artifacts
+from filterd.artifact import Manifest
 from filterd.errors import SettingsError
 from trainer import baseline, calibration, distillation, make
 from trainer.calibration import Floats
@@ -33,6 +34,16 @@ class Crossed:
     baseline: Evaluation
 
 
+@dataclass(frozen=True, slots=True)
+class OutOfFold:
+    """Messages of a prepared folder, and an artifact's scores (N,) of them, each from a run of its
+    recipe that had not seen the message, at the artifact's own temperature."""
+
+    manifest: Manifest
+    messages: Sequence[Message]
+    scores: Floats
+
+
 def cross_validate(
     artifact: Path,
     sources: Sources,
@@ -41,11 +52,26 @@ def cross_validate(
     say: Say,
     teacher: Path | None = None,
 ) -> Crossed:
+    """Train an artifact's recipe anew in folds, and judge its scores at its own threshold."""
+    found = out_of_fold(artifact, sources, folds, work, say, teacher)
+    manifest, pool = found.manifest, found.messages
+    judged = judge(found.scores, truth(pool), manifest.threshold)
+    seed = of_artifact(manifest).seed
+    return Crossed(manifest.version, folds, judged, _baseline(pool, folds, seed))
+
+
+def out_of_fold(
+    artifact: Path,
+    sources: Sources,
+    folds: int,
+    work: Path,
+    say: Say,
+    teacher: Path | None = None,
+) -> OutOfFold:
     """Train an artifact's recipe anew in folds of all three splits of a prepared folder.
 
-    What the recipe and the user add is learned in every fold and measured in none. Scores are
-    judged at the artifact's own temperature and threshold. teacher: of a distilled artifact, so
-    that each fold has a teacher that did not see what is measured either.
+    What the recipe and the user add is learned in every fold and measured in none. teacher: of a
+    distilled artifact, so that each fold has a teacher that did not see what is measured either.
     """
     loaded = artifacts.load(artifact)
     manifest = loaded.manifest
@@ -69,9 +95,7 @@ def cross_validate(
     else:
         master = artifacts.load(teacher)
         log_odds = distillation.crossed(fitting, master, pool, (more, texts), folds)
-    scores = calibration.scores(log_odds, manifest.temperature)
-    judged = judge(scores, truth(pool), manifest.threshold)
-    return Crossed(manifest.version, folds, judged, _baseline(pool, folds, recipe.seed))
+    return OutOfFold(manifest, pool, calibration.scores(log_odds, manifest.temperature))
 
 
 def _crossed(

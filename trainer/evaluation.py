@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from filterd.artifact import Artifact
-from filterd.engine import Engine
+from filterd.classifier import Classifier
 from filterd.metrics import SHARES
 from trainer import bootstrap
 from trainer.bootstrap import Interval
@@ -86,12 +86,13 @@ def score(artifact: Artifact, messages: Sequence[Message]) -> Floats:
 
 def score_texts(artifact: Artifact, texts: Sequence[str]) -> Floats:
     """P(spam) of each text, (N,), in fp32 on the CPU."""
-    engine = Engine(artifact, device="cpu", precision="fp32")
+    classifier = Classifier.of(artifact, device="cpu", precision="fp32")
     scores: list[float] = []
     bar = tqdm(total=len(texts), desc="scoring", disable=None, leave=False, unit="message")
     with bar:
         for start in range(0, len(texts), CHUNK):
-            scores += engine.score_texts(texts[start : start + CHUNK])
+            verdicts = classifier.classify(texts[start : start + CHUNK])
+            scores += [verdict.score for verdict in verdicts]
             bar.update(len(texts[start : start + CHUNK]))
     return np.array(scores)
 
