@@ -10,6 +10,7 @@ import pytest
 from filterd import artifact
 from filterd.artifact import MANIFEST
 from filterd.classifier import Classifier
+from filterd.entries import Label
 from filterd.errors import ArtifactError
 from tests.trainer.runs import prepared, tiny
 from trainer.cascading import Fit, Pair, cascade
@@ -21,14 +22,19 @@ from trainer.make import Place, make
 @pytest.fixture(scope="module")
 def messages() -> list[Message]:
     """Spam that names a prize, among ham; some of either is hard to tell."""
-    kinds = (("ham", "lunch at {} with anna"), ("spam", "win prize {} now"))
-    hard = (("spam", "lunch prize {} with anna"), ("ham", "win lunch {} now"))
+    kinds: tuple[tuple[Label, str], ...] = (
+        ("ham", "lunch at {} with anna"),
+        ("spam", "win prize {} now"),
+    )
+    hard: tuple[tuple[Label, str], ...] = (
+        ("spam", "lunch prize {} with anna"),
+        ("ham", "win lunch {} now"),
+    )
     rows = []
     for number in range(1, 121):
-        label, text = (hard if number % 8 == 0 else kinds)[
-            number % 2 if number % 8 else number % 3 % 2
-        ]
-        rows.append(Message(label, text.format(number), number))
+        pair, turn = (kinds, number) if number % 8 else (hard, number // 8)
+        label, text = pair[turn % 2]
+        rows.append(Message(text.format(number), label, number))
     return rows
 
 
@@ -37,7 +43,7 @@ def made(messages: list[Message], tmp_path_factory: pytest.TempPathFactory) -> P
     """A folder with prepared data, and a fast and a large artifact trained on it."""
     folder = tmp_path_factory.mktemp("cascade")
     data = prepared(folder / "data", messages)
-    (folder / "unseen.csv").write_bytes(to_csv(messages[::2]))
+    (folder / "unseen.csv").write_bytes(to_csv(messages[:60]))
     for name, fields in (("fast", {"n_layer": 1, "epochs": 2}), ("large", {})):
         recipe = tiny(name=name, **fields)
         make(recipe, data, Place(folder / name, folder / "work"), [].append)
@@ -73,7 +79,7 @@ def test_the_classifier_answers_as_the_fit_says(
     made: Path, messages: list[Message], tmp_path: Path
 ) -> None:
     target, found = joined(made, tmp_path / "both", [made / "unseen.csv"])
-    verdicts = Classifier.load(target, precision="fp32").classify([m.text for m in messages[::2]])
+    verdicts = Classifier.load(target, precision="fp32").classify([m.text for m in messages[:60]])
     answered = sum(verdict.stage == "fast" for verdict in verdicts) / len(verdicts)
     assert answered == pytest.approx(found.answered, abs=1e-6)
 
