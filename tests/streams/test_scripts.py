@@ -211,15 +211,15 @@ async def test_all_bytes_that_pass_the_server_count(room: Room) -> None:
     assert len(await consumer.read()) == 2
 
 
-async def test_doubled_names_are_all_read(room: Room) -> None:
+async def test_of_a_doubled_name_the_last_value_counts(room: Room) -> None:
     await room.redis.execute_command(
         "XADD", room.input, "*", "text", "first", "a", "b", "text", "last"
     )
     consumer = room.consumer()
     await consumer.ensure_group()
     (entry,) = await consumer.read()
-    assert entry.fields == ((b"text", b"first"), (b"text", b"last"))
-    assert entry.size == 17
+    assert entry.fields == ((b"text", b"last"),)
+    assert entry.size == 8
 
 
 async def test_no_read_brings_a_body_of_any_size(room: Room) -> None:
