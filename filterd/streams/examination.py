@@ -14,6 +14,7 @@ from filterd.streams.connection import translated
 from filterd.streams.consumer import id_ms, watermark_key
 from filterd.streams.lease import lease_key
 from filterd.streams.names import StreamNames
+from filterd.streams.presence import daemons_key
 from filterd.streams.scripts import SyncScript
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ FULL = 0.9
 GONE_MS = 3_600_000
 MANY_CONSUMERS = 100
 
-# Keys of RIGHTS: 1 input, 2 output, 3 dead letters, 4 watermark, 5 lease.
+# Keys of RIGHTS: 1 input, 2 output, 3 dead letters, 4 watermark, 5 lease, 6 the group's daemons.
 RIGHTS = tuple(
     tuple(line.split())
     for line in """
@@ -42,7 +43,7 @@ RIGHTS = tuple(
     XGROUP CREATE #1 g 0 MKSTREAM|XGROUP DELCONSUMER #1 g c|XINFO GROUPS #1|XINFO CONSUMERS #1 g
     XINFO STREAM #1|XREADGROUP GROUP g c COUNT 1 STREAMS #1 >|XPENDING #1 g|XCLAIM #1 g c 0 0-1
     XACK #1 g 0-1|XRANGE #1 - +|XTRIM #1 MINID 0|XADD #2 * a b|XADD #3 * a b
-    EVALSHA x 1 #1|SCRIPT LOAD x
+    EVALSHA x 1 #1|SCRIPT LOAD x|HSET #6 a b|HDEL #6 a|HGETALL #6|PEXPIRE #6 1
     """.replace("\n", "|").split("|")
     if line.strip()
 )
@@ -67,6 +68,7 @@ class Examination:
             *(names.input, names.output, names.dead),
             watermark_key(names.input, names.group),
             lease_key(names.input, names.group, consumer),
+            daemons_key(names.input, names.group),
         )
         self._info: dict[str, Any] = {}
 

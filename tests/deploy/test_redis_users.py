@@ -21,6 +21,7 @@ from filterd.streams.consumer import Consumer, ReadConfig
 from filterd.streams.dead import DeadLetters
 from filterd.streams.lease import Lease
 from filterd.streams.names import StreamNames
+from filterd.streams.presence import Presence
 from filterd.streams.scripts import Wait
 from filterd.streams.settling import Settler
 from filterd.streams.trimming import Trimmer
@@ -120,6 +121,9 @@ async def daemon(url: str) -> None:
             raise done.refusal
         await me.status()
         await Trimmer(client, NAMES.input, NAMES.group, 0.0).trim()
+        presence = Presence(client, NAMES.input, NAMES.group, "me")
+        assert await presence.beat({})
+        await presence.leave()
         await lease.drop()
     finally:
         await client.aclose()
