@@ -47,7 +47,7 @@ class Panel:
         self._classifier: Callable[[], Classifier] | None = None
         self.monitor = Monitor(settings.consumer_name, registry, self._describe)
         access = Access(settings.http_host, settings.http_token.get_secret_value())
-        self._names = StreamNames.of(settings)  # of partitions, the first one's
+        self._names = StreamNames.all_of(settings)[0]  # of partitions, the first one's
         streams = {
             "input": settings.input_stream,
             "output": settings.output_stream,

@@ -154,6 +154,9 @@ def test_shards_die_and_daemons_come_and_go(
     assert Counter(line.split("\t")[1] for line in published.out.splitlines()) == {
         Partitions.input(number): 2 for number in range(PARTITIONS)
     }
+    audited = filterd("audit", group=partitions.group, **names, **streams)
+    assert audited.out.count("each entry is exactly one of these") == PARTITIONS, audited
+    assert audited.code == 0
 
 
 def test_starting_without_saying_that_it_is_a_cluster(cluster: Cluster) -> None:

@@ -165,7 +165,16 @@ def test_steps_are_those_of_the_whole_model(
     losses, weights = reference(recipe, fitting, examples, 2)
     assert run.step_losses == pytest.approx(losses, abs=2e-5)
     for name, weight in run.weights.items():
-        assert torch.allclose(weight, weights[name], atol=2e-4), name
+        assert torch.allclose(felt(name, weight), felt(name, weights[name]), atol=2e-4), name
+
+
+def felt(name: str, weight: Tensor) -> Tensor:
+    """A weight without the bias of attention's keys.
+
+    Softmax does not feel that one: its gradient is rounding, of which AdamW makes whole steps.
+    """
+    query, _, value = weight.chunk(3) if name.endswith("c_attn.bias") else (weight,) * 3
+    return torch.cat((query, value))
 
 
 def mixed(batches: Batches, epoch: int, lengths: list[int]) -> Iterator[list[int]]:
