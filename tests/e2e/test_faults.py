@@ -90,7 +90,7 @@ def test_a_line_dies_without_a_word(
     line.stall()
     ids = there.publish(sample[:50])
     eventually(lambda: errors(one, "timeout") > before, "a time-out", within_s=60)
-    assert not one.ready()
+    eventually(lambda: not one.ready(), "not ready")
     line.cut()
     line.flow()
     eventually(lambda: answered_once(there, ids), "all settled", within_s=60)

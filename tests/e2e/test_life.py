@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import redis
+import torch
 
 from filterd.feedback import Correction
 from filterd.streams.feedback import FeedbackStream
@@ -67,9 +68,12 @@ def registry(tmp_path: Path, known: dict[str, list[Message]]) -> Registry:
     data.mkdir()
     for name, part in known.items():
         (data / f"{name}.csv").write_bytes(to_csv(part))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the job below: what is trained does not depend on the cores
     recipe = load(str(toml(tmp_path / "quick.toml", **RECIPE)))
     folder = tmp_path / "artifacts"
     make.make(recipe, data, make.Place(folder / "first", tmp_path / "work"), print)
+    torch.set_num_threads(threads)
     made = Registry(folder)
     made.promote("first", "the first")
     return made
