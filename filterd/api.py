@@ -8,8 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -26,8 +25,6 @@ from filterd.tail import Seen, View
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
-
-T = TypeVar("T")
 
 SHOWN = 60
 """Verdicts that an event brings along, and that a page begins with."""
@@ -114,7 +111,7 @@ class Api:
     async def _verdicts(self, request: web.Request) -> web.Response:
         wanted, count = _filter(request.query)
         view = _with_texts(self._behind().view, self._shows_text(request))
-        found = await _in_thread(partial(recent, view, wanted, count))
+        found = await asyncio.to_thread(recent, view, wanted, count)
         return _json({"verdicts": [as_object(seen) for seen in found]})
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
@@ -160,7 +157,7 @@ class Api:
             return Glance(unknown="the daemon is starting")
         view = _with_texts(behind.view, texts)
         try:
-            return await _in_thread(
+            return await asyncio.to_thread(
                 lambda: Glance(recent(view, Filter(), SHOWN), behind.dead_letters())
             )
         except UnavailableError as error:
@@ -176,8 +173,7 @@ class Api:
         self._waiting += 1
         try:
             async with self._scoring:
-                work = partial(explain, classifier, text, EXPLAIN_TOKENS)
-                explained = await _in_thread(work)
+                explained = await asyncio.to_thread(explain, classifier, text, EXPLAIN_TOKENS)
         finally:
             self._waiting -= 1
         return _json(explained_object(explained))
@@ -193,13 +189,13 @@ class Api:
             raise web.HTTPBadRequest(text="give either the text or the entry of a message")
         label, entry, stream, own_id = body["label"], *given.values()
         correction = Correction("", label, text, entry, stream, own_id, "page")
-        done = await _in_thread(partial(self._behind().feedback.correct, correction))
+        done = await asyncio.to_thread(self._behind().feedback.correct, correction)
         return _json({"feedback": done.id, "label": done.label}, status=201)
 
     async def _withdraw(self, request: web.Request) -> web.Response:
         self._access.demand(request)
         stream = self._behind().feedback
-        done: Withdrawal = await _in_thread(partial(stream.withdraw, request.match_info["id"]))
+        done: Withdrawal = await asyncio.to_thread(stream.withdraw, request.match_info["id"])
         return _json({"feedback": done.id, "withdraws": done.withdraws})
 
     def _behind(self) -> Backstage:
@@ -296,7 +292,3 @@ def _filter(query: Mapping[str, str]) -> tuple[Filter, int]:
 
 def _with_texts(view: View, texts: bool) -> View:
     return view if texts else View(view.client, view.stream)
-
-
-async def _in_thread(act: Callable[[], T]) -> T:
-    return await asyncio.to_thread(act)
