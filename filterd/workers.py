@@ -6,8 +6,9 @@ and norms, GELU and attention run in parallel too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 from threading import Barrier
@@ -33,15 +34,26 @@ class Workers:
     def map(self, work: Callable[[T], R], parts: Sequence[T], alone: int) -> list[R]:
         """The work of each part, in order; one part takes ``alone`` cores for itself."""
         if self._pool is None or len(parts) == 1:
-            _use_threads(alone)
-            return [work(part) for part in parts]
+            with _torch_threads(alone):
+                return [work(part) for part in parts]
         return list(self._pool.map(work, parts))
 
 
-def _use_threads(count: int) -> None:
-    """Let torch's operations in this thread use so many cores."""
-    if torch.get_num_threads() != count:
-        torch.set_num_threads(count)
+@contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    """Let torch's operations in this thread use so many cores, and then as many as before.
+
+    Sums depend on it: whoever trains beside an engine gets the weights that they would get alone.
+    """
+    before = torch.get_num_threads()
+    if before == count:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def threads_to_use(quota: Path = QUOTA) -> int:

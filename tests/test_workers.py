@@ -38,15 +38,19 @@ def test_threads_that_come_later_are_not_narrowed() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_one_part_runs_where_it_is_asked_for(count: int) -> None:
-    before = torch.get_num_threads()
+@pytest.mark.parametrize("before", [1, 2])
+def test_one_part_runs_where_it_is_asked_for(count: int, before: int) -> None:
+    """And leaves its caller, who may be training, the threads that they had."""
+    own = torch.get_num_threads()
     try:
+        torch.set_num_threads(before)
         seen = Workers(count).map(
             lambda part: (part, threading.get_ident(), torch.get_num_threads()), ["a"], alone=count
         )
         assert seen == [("a", threading.get_ident(), count)]
+        assert torch.get_num_threads() == before
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(own)
 
 
 def test_an_error_in_a_part_is_raised() -> None:
