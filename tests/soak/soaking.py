@@ -120,10 +120,7 @@ def _strike(
                 fault = next(coming, None)
             else:
                 time.sleep(0.1)
-            ended = [
-                i for i, daemon in enumerate(site.daemons) if daemon.process.poll() is not None
-            ]
-            assert not ended, f"daemons {ended} ended by themselves"
+            striker.supervise()
         except AssertionError as error:
             return strikes, [f"after {now_s:.0f} s, {fault}: {error}"]
     return strikes, []
