@@ -28,6 +28,11 @@ class Proxy:
         """The server's URL by way of this line."""
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._lines) // 2
+
     def cut(self) -> int:
         """Reset every connection, both ways; how many there were. New ones are let through."""
 
@@ -42,7 +47,7 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._flowing.set)
 
     async def _reset(self) -> int:
-        count = len(self._lines) // 2
+        count = self.connections
         for writer in self._lines:
             writer.transport.abort()
         return count

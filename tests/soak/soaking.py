@@ -142,7 +142,9 @@ def _finish(plan: Plan, site: Site, ledger: Ledger, reader: Reader) -> list[str]
     reader.stop()
     if reader.failure is not None:
         problems.append(f"the reader failed: {reader.failure!r}")
-    for daemon in site.daemons:
+    for daemon in site.daemons:  # one that is still starting ends by the signal itself
+        with suppress(AssertionError):
+            eventually(lambda d=daemon: ready(d), within_s=READY_S)
         daemon.process.terminate()
     for i, daemon in enumerate(site.daemons):
         if code := daemon.process.wait(READY_S):

@@ -68,7 +68,8 @@ class Striker:
         Where it is still starting, the next one of those that may be struck so is struck instead.
         """
         fault = replace(fault, daemon=eventually(lambda: self._target(fault), within_s=READY_S) - 1)
-        with self._caught(fault.daemon) as held:
+        cutting = fault.kind == "cut"
+        with self._caught(fault.daemon, connected=cutting) as held:
             self._act[fault.kind](fault)
         if fault.kind == "stall":  # held up while it runs, or it would notice nothing
             time.sleep(fault.lasts_s)
@@ -96,10 +97,13 @@ class Striker:
         return able[0] + 1 if able else 0
 
     @contextmanager
-    def _caught(self, number: int) -> Iterator[int]:
-        daemon, deadline = self._site.daemons[number], time.monotonic() + CATCH_S
-        while not (held := self._stop_holding(number)):
+    def _caught(self, number: int, *, connected: bool) -> Iterator[int]:
+        """A daemon stopped while it holds entries, and, to be cut off, while it has a line."""
+        daemon, line = self._site.daemons[number], self._site.lines[number]
+        deadline = time.monotonic() + CATCH_S
+        while not (held := self._stop_holding(number)) or (connected and not line.connections):
             assert time.monotonic() < deadline, f"daemon {number} never holds an entry"
+            daemon.signal(signal.SIGCONT)
         try:
             yield held
         finally:
