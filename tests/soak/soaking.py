@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import redis
@@ -75,7 +76,7 @@ def _site(plan: Plan, folder: Path) -> Iterator[Site]:
             for i, line in enumerate(lines)
         ]
         for daemon in daemons:
-            eventually(lambda d=daemon: ready(d), "the daemon is ready", within_s=READY_S)
+            eventually(partial(ready, daemon), "the daemon is ready", within_s=READY_S)
         streams = Streams(_client(server), PREFIX)
         count, rate = math.ceil(plan.messages / plan.publishers), plan.rate / plan.publishers
         publishers = [
@@ -144,7 +145,7 @@ def _finish(plan: Plan, site: Site, ledger: Ledger, reader: Reader) -> list[str]
         problems.append(f"the reader failed: {reader.failure!r}")
     for daemon in site.daemons:  # one that is still starting ends by the signal itself
         with suppress(AssertionError):
-            eventually(lambda d=daemon: ready(d), within_s=READY_S)
+            eventually(partial(ready, daemon), within_s=READY_S)
         daemon.process.terminate()
     for i, daemon in enumerate(site.daemons):
         if code := daemon.process.wait(READY_S):
