@@ -1,20 +1,12 @@
 -- Settle entries: each one's verdict or dead letter, and its ack, if it is still pending.
--- KEYS: input, output, dead letters, watermark. ARGV: group, most verdicts, then for each entry:
---   id, 'verdict' or 'dead', number of parts, parts…
+-- KEYS: input, output, dead letters, watermark. ARGV: group, most verdicts, outcomes as msgpack:
+--   {id, 'verdict' or 'dead', {name, value, …}} of each entry
 -- Returns {server's unix ms, result…}: 1 settled, 0 somebody else was first, or the refusal.
 -- A script does not roll back. Hence the order: a refused XADD leaves the entry pending.
 local group, most_verdicts = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local now = string.format('%d%03d', time[1], math.floor(time[2] / 1000))
 local FIELDS = 3500 -- Lua's unpack() takes fewer than 8,000 values
-
-local function parts_of(first, count)
-  local parts = {}
-  for i = first, first + count - 1 do parts[#parts + 1] = ARGV[i] end
-  parts[#parts + 1] = 'at'
-  parts[#parts + 1] = now
-  return parts
-end
 
 -- Every original field, byte for byte; of an entry with thousands, the rest in one as msgpack.
 local function copy_fields(id, parts)
@@ -37,6 +29,8 @@ local function copy_fields(id, parts)
 end
 
 local function publish(id, kind, parts)
+  parts[#parts + 1] = 'at'
+  parts[#parts + 1] = now
   if kind == 'verdict' then
     return redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', most_verdicts, '*', unpack(parts))
   end
@@ -49,13 +43,13 @@ if redis.acl_check_cmd and not redis.acl_check_cmd('XACK', KEYS[1], group, '0-0'
   return redis.error_reply('NOPERM this user has no right to XACK')
 end
 
-local results, at = {now}, 3
-while at <= #ARGV do
-  local id, kind, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+local results = {now}
+for _, outcome in ipairs(cmsgpack.unpack(ARGV[3])) do
+  local id, kind, parts = outcome[1], outcome[2], outcome[3]
   if #redis.call('XPENDING', KEYS[1], group, id, id, 1) == 0 then
     results[#results + 1] = 0
   else
-    local added = publish(id, kind, parts_of(at + 3, count))
+    local added = publish(id, kind, parts)
     if type(added) == 'table' and added.err then
       -- A demoted primary: an error, so that the client looks for the new one.
       if string.find(added.err, 'READONLY', 1, true) then return redis.error_reply(added.err) end
@@ -65,7 +59,6 @@ while at <= #ARGV do
       results[#results + 1] = 1
     end
   end
-  at = at + 3 + count
 end
 
 -- The watermark: below it all is settled, so a deleted group can be made again from here.

@@ -48,6 +48,11 @@ class Plan:
         """How long publishing takes where nothing holds it up."""
         return self.messages / self.rate
 
+    @property
+    def trims(self) -> bool:
+        """Whether streams are trimmed while it lasts, so that none may grow from then on."""
+        return self.retention_s < self.seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:

@@ -83,7 +83,11 @@ def report(
     held: defaultdict[str, list[int]] = defaultdict(list)
     for strike in strikes:
         held[strike.kind].append(strike.held)
-    grown = [f"{trend.name} grew by {trend.growth:+.1%}" for trend in trends if trend.grows]
+    grown = [
+        f"{trend.name} grew by {trend.growth:+.1%}"
+        for trend in trends
+        if trend.grows and plan.trims
+    ]
     broken = [f"{ledger.broken} broken promises"] if ledger.broken else []
     shares = {"median": 0.5, "99%": 0.99, "longest": 1.0}
     return Report(
