@@ -21,6 +21,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from filterd.entries import DEFAULT_NAMES, PUBLISHER_ID, FieldNames
 from filterd.errors import DataError, UnavailableError
 from filterd.streams.connection import translated
 from filterd.tables import Source
@@ -41,11 +42,12 @@ LAG_ALLOWED = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """Where messages go, and where they end."""
+    """Where messages go, and where they end. names: what their fields are called."""
 
     input: str
     output: str
     dead: str
+    names: FieldNames = DEFAULT_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ class Bench:
                 continue
             pipeline = self._client.pipeline(transaction=False)
             for number in range(first, due):
-                fields = {"text": next(texts).encode(), "id": f"{run_id}-{number}"}
+                fields = self._streams.names.fields(next(texts), f"{run_id}-{number}")
                 pipeline.xadd(self._streams.input, fields)  # type: ignore[arg-type]
             with translated():
                 pipeline.execute()
@@ -176,6 +178,7 @@ class _Listener(threading.Thread):
         self.verdicts = self.dead_letters = 0
         self.error: UnavailableError | None = None
         self._client = client
+        self._own_id = (PUBLISHER_ID, b"field:" + streams.names.publisher_id)
         self._all_seen, self._quit = threading.Event(), threading.Event()
         self._last: dict[Any, Any] = {}
         with translated():
@@ -212,7 +215,7 @@ class _Listener(threading.Thread):
         self.join()
 
     def _note(self, dead: bool, entries: Sequence[Any], now: float) -> None:
-        own, prefix = b"field:id" if dead else b"id", self.run_id.encode() + b"-"
+        own, prefix = self._own_id[dead], self.run_id.encode() + b"-"
         for _, fields in entries:
             id_ = fields.get(own, b"")
             if not id_.startswith(prefix):

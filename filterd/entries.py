@@ -7,18 +7,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from filterd.errors import EntryError
+
+if TYPE_CHECKING:
+    from filterd.settings import Settings
 
 Label = Literal["spam", "ham"]
 Reason = Literal["no-text", "not-utf8", "too-large", "poison"]
 
-TEXT, PUBLISHER_ID = b"text", b"id"
+PUBLISHER_ID = b"id"
+"""What verdicts call the publisher's own id, whatever the publisher does."""
 VERDICT_FIELDS = frozenset(
     {"entry", "id", "label", "score", "threshold", "model", "at", "stage", "stream"}
 )
 """Names that carried fields cannot have, because verdicts use them."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldNames:
+    """What publishers call the fields of their entries that are read."""
+
+    text: bytes = b"text"
+    publisher_id: bytes = PUBLISHER_ID
+
+    @classmethod
+    def of(cls, settings: Settings) -> FieldNames:
+        """As they are set."""
+        return cls(settings.text_field.encode(), settings.id_field.encode())
+
+    def fields(self, text: str, own_id: str | None) -> dict[bytes, bytes]:
+        """The fields of a message's entry. Raises UnicodeEncodeError where it has no UTF-8."""
+        own = {} if own_id is None else {self.publisher_id: own_id.encode()}
+        return {self.text: text.encode(), **own}
+
+
+DEFAULT_NAMES = FieldNames()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,24 +165,27 @@ class Answer:
 Outcome = Answer | DeadLetter
 
 
-def wanted_fields(carry_fields: Sequence[str]) -> tuple[bytes, ...]:
+def wanted_fields(
+    carry_fields: Sequence[str], names: FieldNames = DEFAULT_NAMES
+) -> tuple[bytes, ...]:
     """The names of the fields that the daemon reads; all others stay on the server."""
-    return (TEXT, PUBLISHER_ID, *(name.encode() for name in carry_fields))
+    return (names.text, names.publisher_id, *(name.encode() for name in carry_fields))
 
 
-def decode(raw: RawEntry, max_bytes: int) -> Entry:
+def decode(raw: RawEntry, max_bytes: int, names: FieldNames = DEFAULT_NAMES) -> Entry:
     """Parse an entry. Raises EntryError with the dead letter's reason."""
     if raw.size > max_bytes:
         raise EntryError("too-large", f"{raw.size} bytes, the limit is {max_bytes}")
     fields = dict(raw.fields)
-    text = fields.pop(TEXT, None)
+    text = fields.pop(names.text, None)
     if text is None:
-        raise EntryError("no-text", "the entry has no field 'text'")
+        named = names.text.decode()
+        raise EntryError("no-text", f"the entry has no field {named!r}")
     try:
         decoded = text.decode()
     except UnicodeDecodeError as error:
         raise EntryError("not-utf8", f"{error.reason} at byte {error.start}") from error
-    publisher_id = fields.pop(PUBLISHER_ID, None)
+    publisher_id = fields.pop(names.publisher_id, None)
     return Entry(raw.id, decoded, publisher_id, tuple(fields.items()), raw.deliveries, raw.stream)
 
 

@@ -16,6 +16,7 @@ from filterd import __version__
 from filterd.api import Api, Backstage, Facts
 from filterd.artifact import training_scores
 from filterd.classifier import Classifier
+from filterd.entries import FieldNames
 from filterd.guards import Access
 from filterd.monitor import Monitor
 from filterd.streams.connection import connect_blocking, translated
@@ -83,7 +84,8 @@ class Panel:
         """From now on there is a model; ``classifier`` gives the one that serves now."""
         settings = self._settings
         self._classifier = classifier
-        inputs = tuple(names.input for names in StreamNames.all_of(settings))
+        inputs = tuple(own.input for own in StreamNames.all_of(settings))
+        names = FieldNames.of(settings)
 
         def dead_letters() -> int:
             with translated():
@@ -91,10 +93,10 @@ class Panel:
             return int(length)
 
         self.api.backstage = Backstage(
-            view=View(client, self._names.output, self._names.input),
+            view=View(client, self._names.output, self._names.input, names.text),
             dead_letters=dead_letters,
             feedback=FeedbackStream(
-                client, settings.feedback_stream, inputs, settings.max_text_bytes
+                client, settings.feedback_stream, inputs, settings.max_text_bytes, names
             ),
             classifier=classifier,
             reference=lambda: training_scores(classifier().engine.folder),

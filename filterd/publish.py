@@ -13,6 +13,7 @@ from zlib import crc32
 if TYPE_CHECKING:
     import redis
 
+from filterd.entries import DEFAULT_NAMES, FieldNames
 from filterd.errors import DataError, UnavailableError
 from filterd.streams.connection import refusal, translated
 from filterd.tables import Row, Source
@@ -28,11 +29,10 @@ class Message:
     text: str
     id: str | None = None
 
-    def fields(self) -> dict[bytes, bytes]:
+    def fields(self, names: FieldNames = DEFAULT_NAMES) -> dict[bytes, bytes]:
         """The fields of its entry. Raises DataError for a text that has no UTF-8."""
         try:
-            own = {} if self.id is None else {b"id": self.id.encode()}
-            return {b"text": self.text.encode(), **own}
+            return names.fields(self.text, self.id)
         except UnicodeEncodeError as error:
             raise DataError("a message is not UTF-8: it cannot be published") from error
 
@@ -46,7 +46,11 @@ def from_rows(rows: Iterable[Row]) -> list[Message]:
 
 
 def publish(
-    client: redis.Redis, stream: str, batches: Iterable[Sequence[Message]], published: int = 0
+    client: redis.Redis,
+    stream: str,
+    batches: Iterable[Sequence[Message]],
+    published: int = 0,
+    names: FieldNames = DEFAULT_NAMES,
 ) -> Iterator[list[str]]:
     """Add batches of messages; yields the ids of each batch. published: how many are there.
 
@@ -55,7 +59,7 @@ def publish(
     for batch in batches:
         pipeline = client.pipeline(transaction=False)
         for message in batch:
-            pipeline.xadd(stream, message.fields())  # type: ignore[arg-type]  # dict invariance
+            pipeline.xadd(stream, message.fields(names))  # type: ignore[arg-type]  # dict invariance
         try:
             with translated():
                 answers = pipeline.execute(raise_on_error=False)
@@ -70,7 +74,9 @@ def publish(
 
 
 def publish_apart(
-    targets: Sequence[tuple[redis.Redis, str]], batches: Iterable[Sequence[Message]]
+    targets: Sequence[tuple[redis.Redis, str]],
+    batches: Iterable[Sequence[Message]],
+    names: FieldNames = DEFAULT_NAMES,
 ) -> Iterator[list[str]]:
     """The same over several streams: equal ids of publishers to the same one, the rest in turn.
 
@@ -83,7 +89,7 @@ def publish_apart(
         for number, (client, stream) in enumerate(targets):
             own = [at for at, chosen in enumerate(of) if chosen == number]
             part = [[batch[at] for at in own]] if own else []
-            for ids in publish(client, stream, part, published):
+            for ids in publish(client, stream, part, published, names):
                 published += len(ids)
                 for at, entry in zip(own, ids, strict=True):
                     said[at] = f"{entry}\t{stream}"

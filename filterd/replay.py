@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import redis
 
 from filterd.classifier import Classifier
-from filterd.entries import Label, Verdict
+from filterd.entries import DEFAULT_NAMES, Label, Verdict
 from filterd.streams.connection import translated
 from filterd.tables import Source
 from filterd.terminal import printable
@@ -157,7 +157,12 @@ def from_file(path: Path, column: str, served: Classifier) -> Iterator[list[Past
 
 
 def from_streams(
-    client: redis.Redis, verdicts: str, messages: str, since_ms: int, found: Replayed
+    client: redis.Redis,
+    verdicts: str,
+    messages: str,
+    since_ms: int,
+    found: Replayed,
+    text_field: bytes = DEFAULT_NAMES.text,
 ) -> Iterator[list[Past]]:
     """The verdicts given since a time, with the texts that the input stream still holds.
 
@@ -175,7 +180,7 @@ def from_streams(
             for _, fields in page
             if fields.keys() >= NEEDED  # whoever else writes there
         ]
-        texts = _texts(client, messages, [entry for entry, _ in judged])
+        texts = _texts(client, messages, [entry for entry, _ in judged], text_field)
         found.gone += sum(text is None for text in texts)
         yield [
             Past(entry, text, verdict)
@@ -184,13 +189,13 @@ def from_streams(
         ]
 
 
-def _texts(client: redis.Redis, stream: str, ids: Sequence[str]) -> list[str | None]:
+def _texts(client: redis.Redis, stream: str, ids: Sequence[str], field: bytes) -> list[str | None]:
     pipeline = client.pipeline(transaction=False)
     for id_ in ids:
         pipeline.xrange(stream, id_, id_)
     with translated():
         found: Any = pipeline.execute()
-    raw = [entries[0][1].get(b"text") if entries else None for entries in found]
+    raw = [entries[0][1].get(field) if entries else None for entries in found]
     return [None if text is None else text.decode(errors="replace") for text in raw]
 
 

@@ -11,7 +11,17 @@ import structlog
 from filterd.classifier import Classifier
 from filterd.duplicates import Duplicates, text_key
 from filterd.engine import CANARY, Tokens
-from filterd.entries import Answer, DeadLetter, Entry, Outcome, RawEntry, Verdict, decode
+from filterd.entries import (
+    DEFAULT_NAMES,
+    Answer,
+    DeadLetter,
+    Entry,
+    FieldNames,
+    Outcome,
+    RawEntry,
+    Verdict,
+    decode,
+)
 from filterd.errors import ArtifactError, EntryError
 from filterd.metrics import Metrics
 
@@ -36,7 +46,7 @@ class Scorer:
     """Decodes, tokenizes and scores.
 
     max_bytes: of an entry's wanted fields · max_deliveries: above it an entry is poison
-    duplicates: texts whose verdicts are remembered, 0 for none.
+    duplicates: texts whose verdicts are remembered, 0 for none · names: of entries' fields.
     """
 
     def __init__(
@@ -46,8 +56,10 @@ class Scorer:
         max_bytes: int,
         max_deliveries: int,
         duplicates: int = 0,
+        names: FieldNames = DEFAULT_NAMES,
     ) -> None:
         self.classifier = classifier
+        self._names = names
         self._metrics = metrics
         self._max_bytes = max_bytes
         self._max_deliveries = max_deliveries
@@ -68,7 +80,7 @@ class Scorer:
             detail = f"delivered {raw.deliveries} times and never settled"
             return DeadLetter(raw.id, "poison", detail, raw.deliveries, raw.stream)
         try:
-            entry = decode(raw, self._max_bytes)
+            entry = decode(raw, self._max_bytes, self._names)
         except EntryError as error:
             return DeadLetter(raw.id, error.reason, error.detail, raw.deliveries, raw.stream)
         classifier = self.classifier

@@ -15,7 +15,8 @@ from redis.asyncio import Redis
 from filterd import logs
 from filterd.artifact import STARTER
 from filterd.classifier import Classifier
-from filterd.entries import wanted_fields
+from filterd.deadlog import DeadLog
+from filterd.entries import FieldNames, wanted_fields
 from filterd.metrics import Metrics
 from filterd.notify import Notifier
 from filterd.panel import Panel
@@ -106,6 +107,7 @@ async def _run(
         max_bytes=settings.max_text_bytes,
         max_deliveries=settings.max_deliveries,
         duplicates=settings.duplicate_cache,
+        names=FieldNames.of(settings),
     )
     show(lambda: scorer.classifier)
     limits = PipelineConfig(settings.linger_s, settings.claim_idle_s)
@@ -113,7 +115,7 @@ async def _run(
     shadows = clients.of(settings.shadow_stream)
     disagreements = Disagreements(shadows, settings.shadow_stream, show_text=settings.shadow_text)
     shadow = Shadow(settings.shadow_share, metrics, disagreements)
-    pipeline = Pipeline(limits, partitions, scorer, metrics, stop, [shadow.watch])
+    pipeline = Pipeline(limits, partitions, scorer, metrics, stop, [shadow.watch, DeadLog().watch])
     retention_s = settings.input_retention_s
     trimmers = [Trimmer(clients.of(o.input), o.input, o.group, retention_s) for o in names]
     upkeep = [
@@ -189,7 +191,7 @@ def _read_config(settings: Settings, names: StreamNames) -> ReadConfig:
         names.input,
         names.group,
         settings.consumer_name,
-        wanted_fields(settings.carry_fields),
+        wanted_fields(settings.carry_fields, FieldNames.of(settings)),
         settings.max_text_bytes,
         most_bytes=max(READ_BYTES // settings.partitions, settings.max_text_bytes),
     )

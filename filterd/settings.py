@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     output_stream: Name = Field("filterd:verdicts", description="stream that verdicts go to")
     dead_stream: Name = Field("filterd:dead", description="stream of dead letters")
     feedback_stream: Name = Field("filterd:feedback", description="stream of people's corrections")
+    text_field: Name = Field("text", description="field of an entry that holds its message")
+    id_field: Name = Field("id", description="field that holds the publisher's own id, if any")
     group: Name = Field("filterd", description="consumer group; its daemons share the work")
     consumer: str = Field(
         "", description="stable name of this daemon in the group [default: HOSTNAME-HTTP_PORT]"
@@ -152,8 +154,9 @@ class Settings(BaseSettings):
 
     @field_validator("carry_fields")
     @classmethod
-    def _no_verdict_fields(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        taken = sorted(VERDICT_FIELDS.union({"text"}).intersection(names))
+    def _no_verdict_fields(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        read = {str(info.data.get(field)) for field in ("text_field", "id_field")}
+        taken = sorted(VERDICT_FIELDS.union(read).intersection(names))
         if taken:
             raise ValueError(f"verdicts use the names {', '.join(taken)} themselves")
         return names

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import redis
 
+from filterd.entries import DEFAULT_NAMES
 from filterd.errors import UnavailableError
 from filterd.streams.connection import STARTING, translated
 from filterd.terminal import note, printable
@@ -68,6 +69,7 @@ class View:
     client: redis.Redis
     stream: str
     texts_in: str | None = None
+    text_field: bytes = DEFAULT_NAMES.text
 
     def latest(self, count: int) -> list[Seen]:
         """The newest verdicts, oldest first."""
@@ -101,7 +103,7 @@ class View:
         with translated():
             found: Any = pipeline.execute()
         return [
-            replace(verdict, text=_text(entries))
+            replace(verdict, text=_text(entries, self.text_field))
             for verdict, entries in zip(seen, found, strict=True)
         ]
 
@@ -169,8 +171,8 @@ def _once(views: Sequence[View], after: list[str], block_ms: int | None) -> Iter
             yield seen
 
 
-def _text(entries: Any) -> str:
-    text: bytes = entries[0][1].get(b"text", b"") if entries else b""
+def _text(entries: Any, field: bytes) -> str:
+    text: bytes = entries[0][1].get(field, b"") if entries else b""
     return text.decode(errors="replace")
 
 

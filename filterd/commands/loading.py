@@ -24,7 +24,10 @@ NEW = click.Path(path_type=Path, dir_okay=False)
 
 @click.command(
     cls=Command,
-    fields=("redis_url", "input_stream", "output_stream", "dead_stream"),
+    fields=(
+        *("redis_url", "input_stream", "text_field", "id_field"),
+        *("output_stream", "dead_stream"),
+    ),
     short_help="Send messages at given rates; show throughput and latency.",
 )
 @click.option(
@@ -111,6 +114,7 @@ def bench(
         raise click.UsageError("--sweep starts from one --rate")
     from filterd import bench as work
     from filterd import sweep
+    from filterd.entries import FieldNames
     from filterd.streams.client import open_client
     from filterd.terminal import note, progress, write_line
 
@@ -121,7 +125,8 @@ def bench(
     if not as_objects:
         write_line(_row(HEAD))
     with open_client(settings.redis_url.get_secret_value()) as client:
-        streams = work.Streams(settings.input_stream, settings.output_stream, settings.dead_stream)
+        names = (settings.input_stream, settings.output_stream, settings.dead_stream)
+        streams = work.Streams(*names, FieldNames.of(settings))
         runner = work.Bench(client, streams, texts)
 
         def measure(rate: float) -> Step:
@@ -140,7 +145,7 @@ def bench(
             note(_said(best, bound.percentile, bound.ms))
     if output is not None:
         result: dict[str, Any] = {
-            "streams": asdict(streams),
+            "streams": dict(zip(("input", "output", "dead"), names, strict=True)),
             "repeats": repeats,
             "steps": [step.as_json() for step in steps],
         }

@@ -14,7 +14,7 @@ from filterd.options import Command
 if TYPE_CHECKING:
     from filterd.settings import Settings
 
-STREAMS = ("redis_url", "input_stream", "partitions", "output_stream")
+INPUT = ("redis_url", "input_stream", "text_field", "partitions")
 MODEL = ("artifact", "device", "precision", "threads", "threshold")
 FILE = click.Path(path_type=Path, dir_okay=False)
 EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -66,7 +66,7 @@ def classify(
         work.print_verdicts(classifier, chunks(texts), render)
 
 
-@click.command(cls=Command, fields=STREAMS[:3], short_help="Send messages to the daemon.")
+@click.command(cls=Command, fields=(*INPUT, "id_field"), short_help="Send messages to the daemon.")
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
 @click.option("--id", "own_id", help="Your own id of the message; its verdict repeats it.")
 @click.option(
@@ -100,6 +100,7 @@ def publish(
     if own_id is not None and len(texts) != 1:
         raise click.UsageError("--id goes with exactly one TEXT")
     from filterd import publish as work
+    from filterd.entries import FieldNames
     from filterd.streams.client import open_clients
     from filterd.streams.names import StreamNames
 
@@ -109,17 +110,19 @@ def publish(
         batches = ([work.Message(text, own_id) for text in chunk] for chunk in chunks(texts))
     inputs = [names.input for names in StreamNames.all_of(settings)]
     with open_clients(settings.server, inputs) as clients:
-        paced = work.paced(batches, rate)
+        paced, fields = work.paced(batches, rate), FieldNames.of(settings)
         if len(inputs) == 1:
-            published = work.publish(clients[0], inputs[0], paced)
+            published = work.publish(clients[0], inputs[0], paced, names=fields)
         else:
-            published = work.publish_apart(list(zip(clients, inputs, strict=True)), paced)
+            published = work.publish_apart(list(zip(clients, inputs, strict=True)), paced, fields)
         for ids in published:
             if not quiet:
                 _print(ids)
 
 
-@click.command(cls=Command, fields=STREAMS, short_help="Show verdicts as they come.")
+@click.command(
+    cls=Command, fields=(*INPUT, "output_stream"), short_help="Show verdicts as they come."
+)
 @click.option("--from-start", is_flag=True, help="Begin with the oldest verdict that is kept.")
 @click.option(
     "--follow/--no-follow",
@@ -147,13 +150,14 @@ def tail(
     filterd tail --from-start --json --no-follow > verdicts.jsonl
     """
     from filterd import tail as work
+    from filterd.entries import FieldNames
     from filterd.streams.client import open_clients
     from filterd.streams.names import StreamNames
 
-    found = StreamNames.all_of(settings)
+    found, field = StreamNames.all_of(settings), FieldNames.of(settings).text
     with open_clients(settings.server, [names.input for names in found]) as clients:
         views = [
-            work.View(client, names.output, names.input if show_text else None)
+            work.View(client, names.output, names.input if show_text else None, field)
             for client, names in zip(clients, found, strict=True)
         ]
         render = work.as_json if as_objects else work.as_line

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from filterd.feedback import Word
     from filterd.settings import Settings
 
-STREAMS = ("redis_url", "input_stream", "feedback_stream", "max_text_bytes")
+STREAMS = (
+    *("redis_url", "input_stream", "text_field", "id_field"),
+    *("feedback_stream", "max_text_bytes"),
+)
 
 
 @click.command(cls=Command, fields=STREAMS, short_help="Say what a message really is.")
@@ -46,6 +49,7 @@ def feedback(
     filterd feedback --withdraw 1700000000500-0
     """
     word = _word(label, text, entry, withdraw, own_id, source)
+    from filterd.entries import FieldNames
     from filterd.feedback import Withdrawal
     from filterd.streams.client import open_client
     from filterd.streams.feedback import FeedbackStream
@@ -53,7 +57,8 @@ def feedback(
 
     inputs = tuple(names.input for names in StreamNames.all_of(settings))
     with open_client(settings.server, settings.feedback_stream) as client:
-        stream = FeedbackStream(client, settings.feedback_stream, inputs, settings.max_text_bytes)
+        name, most_bytes = settings.feedback_stream, settings.max_text_bytes
+        stream = FeedbackStream(client, name, inputs, most_bytes, FieldNames.of(settings))
         done: Word
         if isinstance(word, Withdrawal):
             done = stream.withdraw(word.withdraws)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from filterd.settings import Settings
 
 FIELDS = (
-    *("redis_url", "input_stream", "output_stream", "partitions"),
+    *("redis_url", "input_stream", "text_field", "output_stream", "partitions"),
     *("artifact", "device", "precision", "threshold"),
 )
 EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -61,6 +61,7 @@ def replay(
     """
     from filterd import replay as work
     from filterd.classifier import Classifier
+    from filterd.entries import FieldNames
     from filterd.streams.client import open_client
     from filterd.streams.names import StreamNames
 
@@ -77,10 +78,12 @@ def replay(
     if source is not None:
         work.replay(classifier, work.from_file(source, column, load(settings.artifact)), found)
     else:
+        names = FieldNames.of(settings)
         since_ms = int((time.time() - hours * 3600) * 1000)
         for own in StreamNames.all_of(settings):
             with open_client(settings.server, own.input) as client:
-                past = work.from_streams(client, own.output, own.input, since_ms, found)
+                streams = (own.output, own.input)
+                past = work.from_streams(client, *streams, since_ms, found, names.text)
                 work.replay(classifier, past, found)
     for line in [found.as_json(show_text)] if as_object else found.lines(show_text):
         click.echo(line)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import redis
 
+from filterd.entries import DEFAULT_NAMES, FieldNames
 from filterd.errors import FeedbackError
 from filterd.feedback import Correction, Withdrawal, Word, decode, encode, entry_id
 from filterd.streams.connection import translated
@@ -35,6 +36,7 @@ class FeedbackStream:
     stream: str
     inputs: tuple[str, ...]
     most_bytes: int
+    names: FieldNames = DEFAULT_NAMES
 
     def correct(self, correction: Correction) -> Correction:
         """Publish a correction; its id is the new entry's.
@@ -88,11 +90,11 @@ class FeedbackStream:
             found: Any = self.client.xrange(stream, entry, entry)
         if not found:
             raise FeedbackError(f"message {entry} is not in {stream} any more: give its text")
-        text = _text(found)
+        text = _value(found, self.names.text)
         if text is None:
             raise FeedbackError(f"message {entry} has no text that can be read")
         named = stream if len(self.inputs) > 1 else None
-        own_id = _value(found, b"id")
+        own_id = _value(found, self.names.publisher_id)
         return replace(correction, text=text, stream=named, own_id=correction.own_id or own_id)
 
     def _with_texts(self, words: Sequence[Word | Rejected]) -> Iterator[Word | Rejected]:
@@ -103,7 +105,10 @@ class FeedbackStream:
             pipeline.xrange(self._home(correction), entry, entry)
         with translated():
             found: Any = pipeline.execute()
-        texts = {word.id: _text(entries) for word, entries in zip(bare, found, strict=True)}
+        texts = {
+            word.id: _value(entries, self.names.text)
+            for word, entries in zip(bare, found, strict=True)
+        }
         for word in words:
             if isinstance(word, Correction) and word.text is None:
                 word = replace(word, text=texts[word.id])
@@ -119,10 +124,6 @@ def _parsed(id_: str, fields: dict[bytes, bytes]) -> Word | Rejected:
         return decode(id_, fields)
     except FeedbackError as error:
         return Rejected(id_, str(error))
-
-
-def _text(entries: Any) -> str | None:
-    return _value(entries, b"text")
 
 
 def _value(entries: Any, name: bytes) -> str | None:

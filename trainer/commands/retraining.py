@@ -49,6 +49,7 @@ def retrain(settings: TrainerSettings, as_json: bool) -> None:
     it failed or another run is going on, 2 when it was used wrongly. FILTERD_REDIS_URL and the
     names of the streams are the daemon's.
     """
+    from filterd.entries import FieldNames
     from filterd.settings import Settings
     from filterd.streams.client import open_client
     from filterd.streams.feedback import FeedbackStream
@@ -61,7 +62,8 @@ def retrain(settings: TrainerSettings, as_json: bool) -> None:
     with ExitStack() as stack:
         client = stack.enter_context(open_client(where.server, where.feedback_stream))
         inputs = tuple(own.input for own in names)
-        stream = FeedbackStream(client, where.feedback_stream, inputs, where.max_text_bytes)
+        name, most_bytes = where.feedback_stream, where.max_text_bytes
+        stream = FeedbackStream(client, name, inputs, most_bytes, FieldNames.of(where))
         partitions = [
             (stack.enter_context(open_client(where.server, own.input)), own.input, own.output)
             for own in names
