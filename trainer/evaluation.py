@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from filterd.artifact import Artifact
 from filterd.classifier import Classifier
@@ -18,6 +17,7 @@ from trainer.bootstrap import Interval
 from trainer.calibration import Floats
 from trainer.dataset import Message
 from trainer.measures import Measures, measure, reasons
+from trainer.progress import progress
 
 __all__ = ["Evaluation", "Interval", "Measures", "evaluate", "judge", "measure", "score", "truth"]
 
@@ -88,8 +88,7 @@ def score_texts(artifact: Artifact, texts: Sequence[str]) -> Floats:
     """P(spam) of each text, (N,), in fp32 on the CPU."""
     classifier = Classifier.of(artifact, device="cpu", precision="fp32")
     scores: list[float] = []
-    bar = tqdm(total=len(texts), desc="scoring", disable=None, leave=False, unit="message")
-    with bar:
+    with progress("scoring", "message", total=len(texts)) as bar:
         for start in range(0, len(texts), CHUNK):
             verdicts = classifier.classify(texts[start : start + CHUNK])
             scores += [verdict.score for verdict in verdicts]

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from filterd.model import SpamModel
 from filterd.packing import Packed, pack
 from trainer.distributed import Workers
+from trainer.progress import progress
 
 BUDGET_TOKENS = 4096
 """Of one forward pass: enough that matrices are large, few enough to stay in caches' reach."""
@@ -76,7 +76,7 @@ def _fill(
     rows = np.memmap(aside, dtype=np.float32, mode="r+", shape=shape)
     mine = list(_batches(ids))[workers.local_rank :: workers.local_size]
     total = sum(len(ids[index]) for batch in mine for index in batch)
-    with tqdm(total=total, desc=title, unit="token", unit_scale=True, disable=None) as bar:
+    with progress(title, "token", total=total, unit_scale=True) as bar:
         for batch in mine:
             _write(rows, starts, batch, run(model, stop, [ids[index] for index in batch]))
             bar.update(sum(len(ids[index]) for index in batch))

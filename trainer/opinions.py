@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from filterd.artifact import Artifact
 from trainer.calibration import Floats
 from trainer.distributed import Workers
 from trainer.evaluation import score_texts
+from trainer.progress import progress
 
 CHUNK = 1024
 """Texts between two writes of what is known."""
@@ -37,7 +37,7 @@ def _ask(teacher: Artifact, texts: Sequence[str], path: Path) -> None:
     known = _read(path)
     waiting = list({_key(text): text for text in texts if _key(text) not in known}.values())
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tqdm(total=len(waiting), desc="teacher", unit="text", disable=None, leave=False) as bar:
+    with progress("teacher", "text", total=len(waiting)) as bar:
         for start in range(0, len(waiting), CHUNK):
             chunk = waiting[start : start + CHUNK]
             known |= zip(map(_key, chunk), score_texts(teacher, chunk).tolist(), strict=True)

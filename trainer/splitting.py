@@ -7,9 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tqdm import tqdm
-
 from trainer.dataset import Message
+from trainer.progress import progress
 
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 
@@ -34,7 +33,7 @@ def fold(text: str) -> str:
 def distinct(messages: Sequence[Message]) -> Distinct:
     """Keep one message of each folded text; a text with both labels is left out whole."""
     groups: dict[str, list[Message]] = {}
-    for message in tqdm(messages, desc="finding duplicates", disable=None, leave=False):
+    for message in progress("finding duplicates", "message", messages):
         groups.setdefault(fold(message.text), []).append(message)
     kept: list[Message] = []
     duplicates: list[int] = []

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from filterd.errors import SettingsError
 from filterd.packing import Packed
@@ -25,6 +24,7 @@ from trainer.encoding import View
 from trainer.loader import Batches
 from trainer.losses import class_weights, cross_entropy, log_odds_of
 from trainer.optimising import follow, optimizer, set_rate, share_of_rate
+from trainer.progress import progress
 from trainer.readers import Reader
 from trainer.recipe import Recipe
 
@@ -107,14 +107,9 @@ class _Run:
         # Agreed on, for dropout brings the processes' generators apart, and some orders draw there.
         order = self.workers.agree(list(self.batches.of(epoch, [len(span) for span in view.ids])))
         sums = np.zeros(3)  # loss, right, messages
-        bar = tqdm(
-            order,
-            f"epoch {epoch + 1}",
-            self.batches.steps,
-            leave=False,
-            disable=None if self.workers.leads else True,
-            unit="batch",
-        )
+        what = f"epoch {epoch + 1} of {self.recipe.epochs}"
+        leads = self.workers.leads
+        bar = progress(what, "batch", order, total=self.batches.steps, disable=not leads)
         for batch in bar:
             loss, right = self._learn(epoch, view, batch)
             if not math.isfinite(loss):
