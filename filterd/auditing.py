@@ -31,6 +31,8 @@ def as_lines(report: Report, listed: int) -> Iterator[str]:
     if report.past:
         yield f"{report.past:>12,} outcomes name entries that were trimmed since"
     yield from _problems(report, listed)
+    if report.counts.get("missing") and not report.verdicts:
+        yield "not one verdict was found: is FILTERD_OUTPUT_STREAM the one that the daemon has?"
     if report.sound:
         yield "each entry is exactly one of these"
 

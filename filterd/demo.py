@@ -115,7 +115,7 @@ def _stage(plan: Plan, messages: list[tuple[str, str]], screen: Screen) -> Tally
         daemon = stack.enter_context(
             Daemon.started(url, folder, plan.port, plan.artifact, plan.device)
         )
-        screen.say(f"metrics: {daemon.metrics_url}  log: {daemon.log}")
+        screen.say(f"page: {daemon.page_url}  metrics: {daemon.page_url}metrics  log: {daemon.log}")
         if not daemon.wait_until_ready(stopped):
             return None
         tally = Tally(time.monotonic())
@@ -163,8 +163,10 @@ def _flow(
         for seen in view.after(cursor, max(1, min(int(pause_ms), LONGEST_READ_MS))):
             cursor = seen.cursor
             if judged := tally.settle(seen):
+                if tally.verdicts == 1:
+                    screen.say(f"spam is what scores {seen.fields['threshold']} or more")
                 screen.verdict(judged)
-        screen.status(tally.summary(), daemon.metrics_url)
+        screen.status(tally.summary(), daemon.page_url)
 
 
 def _publish(client: redis.Redis, stream: str, message: tuple[str, str], tally: Tally) -> None:

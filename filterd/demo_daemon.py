@@ -33,9 +33,9 @@ class Daemon:
         self._process, self._port, self.log = process, port, log
 
     @property
-    def metrics_url(self) -> str:
-        """Where its metrics are."""
-        return f"http://{LOOPBACK}:{self._port}/metrics"
+    def page_url(self) -> str:
+        """Where its page is; its metrics are at /metrics below that."""
+        return f"http://{LOOPBACK}:{self._port}/"
 
     @classmethod
     @contextmanager

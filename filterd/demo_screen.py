@@ -39,7 +39,7 @@ class Screen(Protocol):
         """One message and what became of it."""
 
     def status(self, line: str, address: str) -> None:
-        """How it stands, and where the metrics are; called often."""
+        """How it stands, and where the page is; called often."""
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import Literal
 
@@ -136,13 +137,18 @@ class Engine:
             ) from error
 
     def _choose_precision(self) -> None:
-        models, times = {self.precision: self._model}, []
+        models = {self.precision: self._model}
         for choice in self._choices:
             if choice not in models:
                 models[choice] = build(self._artifact, self.device, choice)
+        batch = self._typical(tuning.STEPS[0] * self.threads)
+
+        def score_with(choice: Precision) -> None:
             self._model = models[choice]
-            times.append((choice, self._seconds(tuning.STEPS[0] * self.threads)))
-        self.precision = tuning.fastest(times)
+            self.score(batch)
+
+        works = {choice: partial(score_with, choice) for choice in self._choices}
+        self.precision = tuning.fastest(tuning.in_turn(works))
         self._model = models[self.precision]
         self._choices = [self.precision]
 
@@ -173,11 +179,15 @@ class Engine:
         return self._seconds(tokens)
 
     def _seconds(self, tokens: int) -> float:
-        """How long a batch of about so many tokens takes, in messages as long as usual."""
+        """How long a batch of about so many tokens takes."""
+        batch = self._typical(tokens)
+        return tuning.seconds(lambda: self.score(batch))
+
+    def _typical(self, tokens: int) -> list[Tokens]:
+        """A batch of about so many tokens, in messages as long as usual."""
         whole = self.manifest.pooling == "padded-last"
         spans = tuning.typical(tokens, self.manifest.max_length, whole)
-        batch = [Tokens((span,)) for span in spans]
-        return tuning.seconds(lambda: self.score(batch))
+        return [Tokens((span,)) for span in spans]
 
 
 def cut(spans: Sequence[list[int]], count: int) -> list[Sequence[list[int]]]:

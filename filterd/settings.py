@@ -201,13 +201,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _streams_differ(self) -> Self:
-        names = [self.input_stream, self.output_stream, self.dead_stream, self.feedback_stream]
-        names.append(self.shadow_stream)
-        if len(set(names)) < len(names):
-            raise ValueError(
-                "FILTERD_INPUT_STREAM, FILTERD_OUTPUT_STREAM, FILTERD_DEAD_STREAM, "
-                "FILTERD_FEEDBACK_STREAM and FILTERD_SHADOW_STREAM must differ"
-            )
+        taken: dict[str, str] = {}
+        for kind in ("input", "output", "dead", "feedback", "shadow"):
+            name, variable = getattr(self, f"{kind}_stream"), f"{PREFIX}{kind.upper()}_STREAM"
+            if other := taken.get(name):
+                raise ValueError(f"{other} and {variable} are both {name}: they must differ")
+            taken[name] = variable
         return self
 
 

@@ -115,7 +115,11 @@ def chosen(
     if not (follow or from_start):
         yield latest(views, count or LAST)
         return
-    cursors = ["0" if from_start else view.end() for view in views]
+    ends = [view.end() for view in views]
+    if all(end == "0" for end in ends):
+        names = ", ".join(view.stream for view in views)
+        note(f"filterd: no verdict yet in {names}: FILTERD_OUTPUT_STREAM names another")
+    cursors = ["0"] * len(views) if from_start else ends
     chunks = following(views, cursors) if follow else until_now(views, cursors)
     left = count
     for seen in chunks:

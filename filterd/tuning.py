@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
+from math import inf
 from time import perf_counter
 from typing import TypeVar
 
@@ -18,6 +19,9 @@ LONGEST_BATCH_S = 0.5
 MOST_RUNS = 3
 ENOUGH_S = 0.1
 """Runs of one measurement; a long one needs no second."""
+ROUNDS = 5
+ENOUGH_ROUNDS_S = 1.0
+"""Rounds of a comparison; after so long there is no other."""
 ENOUGH = 0.97
 """Share of the best rate for which a smaller batch is taken."""
 WORTH_IT = 1.25
@@ -44,6 +48,23 @@ def seconds(work: Callable[[], object]) -> float:
         work()
         times.append(perf_counter() - started)
     return min(times)
+
+
+def in_turn(works: Mapping[T, Callable[[], object]]) -> list[tuple[T, float]]:
+    """The best of some runs of each, taken in turn, so that what slows one down slows the others.
+
+    A choice by one run each would be another one whenever the machine is busy.
+    """
+    best = dict.fromkeys(works, inf)
+    begun = perf_counter()
+    for _ in range(ROUNDS):
+        for choice, work in works.items():
+            started = perf_counter()
+            work()
+            best[choice] = min(best[choice], perf_counter() - started)
+        if perf_counter() - begun > ENOUGH_ROUNDS_S:
+            break
+    return list(best.items())
 
 
 def fastest(choices: Sequence[tuple[T, float]]) -> T:

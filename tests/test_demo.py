@@ -60,7 +60,7 @@ def test_signal_stops_everything(temporary: Path, tiny: Path, number: int) -> No
         ) as process:
             assert process.stdout is not None
             said = iter(process.stdout.readline, "")
-            address = next(line for line in said if line.startswith("metrics: "))
+            address = next(line for line in said if line.startswith("page: "))
             assert f":{port}/" not in address
             next(line for line in said if line.startswith(("spam", "ham")))
             process.send_signal(number)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +38,20 @@ def test_batches_that_take_too_long_are_not_tried() -> None:
 
     assert tuning.budget(2, score) == 512
     assert tried == [512, 1024]
+
+
+def test_precisions_are_compared_in_turn() -> None:
+    """A machine that is busy for a while slows one run of each, and the choice stays."""
+    ran: list[str] = []
+
+    def work(name: str, seconds: float) -> None:
+        ran.append(name)
+        time.sleep(0.05 if len(ran) <= 2 else seconds)
+
+    works = {"fp32": lambda: work("fp32", 0.002), "int8": lambda: work("int8", 0.01)}
+    times = dict(tuning.in_turn(works))
+    assert ran == ["fp32", "int8"] * tuning.ROUNDS
+    assert times["fp32"] < times["int8"] < 0.05
 
 
 @pytest.mark.parametrize(("seconds", "best"), [(0.5, "int8"), (0.9, "fp32"), (2.0, "fp32")])
