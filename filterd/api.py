@@ -36,19 +36,26 @@ STATUS = {FeedbackError: 422, TooManyError: 503, UnavailableError: 503}
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What does not change. group, streams: their names · show_text: whether texts may be seen."""
+    """What does not change. group, streams: their names · show_text: whether texts may be seen.
+
+    partitions: each with an input, an output and dead letters of its own.
+    """
 
     group: str
     streams: Mapping[str, str]
+    partitions: int
     show_text: bool
     most_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Backstage:
-    """What the daemon has once it has started. reference: see ``artifact.training_scores``."""
+    """What the daemon has once it has started. reference: see ``artifact.training_scores``.
 
-    view: View
+    views: of each partition · dead_letters: of all of them.
+    """
+
+    views: Sequence[View]
     dead_letters: Callable[[], int]
     feedback: FeedbackStream
     classifier: Callable[[], Classifier]
@@ -102,6 +109,7 @@ class Api:
             "daemon": self._monitor.name,
             "group": facts.group,
             "streams": facts.streams,
+            "partitions": facts.partitions,
             "shows_text": facts.show_text,
             "allowed": self._access.allows(request),
             "takes_token": bool(self._access.token),
@@ -110,9 +118,10 @@ class Api:
 
     async def _verdicts(self, request: web.Request) -> web.Response:
         wanted, count = _filter(request.query)
-        view = _with_texts(self._behind().view, self._shows_text(request))
-        found = await asyncio.to_thread(recent, view, wanted, count)
-        return _json({"verdicts": [as_object(seen) for seen in found]})
+        views = _with_texts(self._behind().views, self._shows_text(request))
+        found = await asyncio.to_thread(recent, views, wanted, count)
+        shown = [as_object(seen) for seen in found.verdicts]
+        return _json({"verdicts": shown, "unknown": found.unknown})
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: first what was, then once a second what is."""
@@ -129,14 +138,12 @@ class Api:
         past = {"history": self._monitor.history.samples(), **self._monitor.now()}
         await _send(response, "hello", {**self._beginning(request), **past})
         event: Event | None = {}
-        sent = "0-0"
+        sent: dict[str, str] = {}
         while event is not None:
             if event:
                 await _send(response, "tick", event)
             glance = await self._glance(self._shows_text(request))
-            fresh = [seen for seen in glance.seen if order(seen.cursor) > order(sent)]
-            sent = fresh[0].cursor if fresh else sent
-            shown = [as_object(seen) for seen in fresh]
+            shown = [as_object(seen) for seen in _fresh(glance.seen, sent)]
             about = {"dead": glance.dead, "unknown": glance.unknown}
             await _send(response, "verdicts", {"verdicts": shown, **about})
             event = await queue.get()
@@ -155,11 +162,16 @@ class Api:
         behind = self.backstage
         if behind is None:
             return Glance(unknown="the daemon is starting")
-        view = _with_texts(behind.view, texts)
+        views = _with_texts(behind.views, texts)
+
+        def look() -> Glance:
+            found = recent(views, Filter(), SHOWN)
+            if found.unknown:
+                return Glance(found.verdicts, unknown=found.unknown)
+            return Glance(found.verdicts, behind.dead_letters())
+
         try:
-            return await asyncio.to_thread(
-                lambda: Glance(recent(view, Filter(), SHOWN), behind.dead_letters())
-            )
+            return await asyncio.to_thread(look)
         except UnavailableError as error:
             return Glance(unknown=str(error))
 
@@ -290,5 +302,17 @@ def _filter(query: Mapping[str, str]) -> tuple[Filter, int]:
     return Filter(label, least, most), count
 
 
-def _with_texts(view: View, texts: bool) -> View:
-    return view if texts else View(view.client, view.stream)
+def _with_texts(views: Sequence[View], texts: bool) -> Sequence[View]:
+    return views if texts else [View(view.client, view.stream) for view in views]
+
+
+def _fresh(seen: Sequence[Seen], sent: dict[str, str]) -> list[Seen]:
+    """What was not told before. sent: the last that was, of each partition; it is moved on."""
+    before = dict(sent)
+    fresh = []
+    for one in seen:  # newest first
+        stream = one.fields.get("stream", "")
+        if order(one.cursor) > order(before.get(stream, "0-0")):
+            fresh.append(one)
+            sent[stream] = max(one.cursor, sent.get(stream, "0-0"), key=order)
+    return fresh

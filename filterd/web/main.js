@@ -23,7 +23,7 @@ const events = new Events({
     verdicts.begin(hello.allowed, hello.shows_text && hello.allowed);
     trying.allow(hello.allowed);
     showAccess(hello);
-    byId("streams").textContent = `${hello.streams.input} → ${hello.streams.output} · group ${hello.group}`;
+    byId("streams").textContent = `${hello.streams.input} → ${hello.streams.output} · group ${hello.group}${hello.partitions > 1 ? ` · ${hello.partitions} partitions` : ""}`;
     showGroup(hello);
   },
   tick(tick) {

@@ -7,6 +7,9 @@ import { byId, clock, make, number } from "./format.js";
 const SHOWN = 60;
 const REMEMBERED = 500;
 
+/** Of partitions, two can give their verdicts the same id. */
+const key = ({ stream = "", cursor }) => `${stream} ${cursor}`;
+
 export class Verdicts {
   constructor() {
     this.seen = [];
@@ -35,8 +38,8 @@ export class Verdicts {
   /** Newest first, as the daemon tells them. */
   add(fresh) {
     if (!fresh.length) return;
-    const known = new Set(this.seen.map((one) => one.cursor));
-    const wanted = fresh.filter((one) => this.fits(one) && !known.has(one.cursor));
+    const known = new Set(this.seen.map(key));
+    const wanted = fresh.filter((one) => this.fits(one) && !known.has(key(one)));
     this.seen = [...wanted, ...this.seen].slice(0, REMEMBERED);
     this.draw();
   }
@@ -62,10 +65,11 @@ export class Verdicts {
     const query = new URLSearchParams({ label, min, max, count: SHOWN });
     const asked = (this.asked = query.toString());
     try {
-      const { verdicts } = await ask("GET", `/api/verdicts?${query}`);
+      const { verdicts, unknown } = await ask("GET", `/api/verdicts?${query}`);
       if (asked !== this.asked) return;
       this.seen = verdicts;
       this.draw(true);
+      if (unknown) toast(`Some verdicts are missing. ${unknown}`);
     } catch (error) {
       if (asked === this.asked) toast(error.message);
     }
@@ -81,8 +85,8 @@ export class Verdicts {
     const button = byId("pause");
     const held = this.held && !anyway;
     button.setAttribute("aria-pressed", this.paused);
-    if (!held) this.newestDrawn = this.seen[0]?.cursor;
-    const missing = held ? this.seen.findIndex((one) => one.cursor === this.newestDrawn) : 0;
+    if (!held) this.newestDrawn = this.seen[0] && key(this.seen[0]);
+    const missing = held ? this.seen.findIndex((one) => key(one) === this.newestDrawn) : 0;
     const many = missing < 0 ? this.seen.length : missing;
     button.textContent = (this.paused ? "Resume" : "Pause") + (many ? ` (${number(many)} newer)` : "");
     if (held || document.hidden) return;
@@ -94,9 +98,9 @@ export class Verdicts {
   row(one) {
     const meter = make("span", `meter key-${one.label}`, make("i"));
     meter.firstChild.style.setProperty("--share", `${one.score * 100}%`);
-    const about = make("div", "message", one.text ?? [one.entry, one.id].filter(Boolean).join(" · "));
-    if (one.text !== undefined) about.title = one.entry;
-    const said = this.allowed ? correction(one.label, { entry: one.entry, ...(one.stream ? { stream: one.stream } : {}) }, this.said, one.entry) : "";
+    const about = make("div", "message", one.text ?? [one.stream, one.entry, one.id].filter(Boolean).join(" · "));
+    if (one.text !== undefined) about.title = [one.stream, one.entry].filter(Boolean).join(" ");
+    const said = this.allowed ? correction(one.label, { entry: one.entry, ...(one.stream ? { stream: one.stream } : {}) }, this.said, key(one)) : "";
     const cells = [clock(Number(one.at)), make("span", `label ${one.label}`, one.label), make("span", "", meter, one.score.toFixed(3)), about, said];
     return make("tr", "", ...cells.map((cell) => make("td", "", cell)));
   }
