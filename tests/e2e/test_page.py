@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -182,6 +183,35 @@ def test_a_page_opened_now_shows_what_was_before(open_page: OpenPage, scene: Sce
     )
     assert len(past) > 3
     assert max(sample["ham"] for sample in past) > 0
+
+
+def test_where_the_time_goes_when_texts_are_remembered(open_page: OpenPage) -> None:
+    page = open_page()
+    legend = page.locator("#stages .legend")
+    expect(legend).to_contain_text("from memory")
+    expect(page.locator("#stages [role=img]")).to_have_attribute(
+        "aria-label", re.compile("forward 0, settle .*, from memory 100%")
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "least", "most", "peak"),
+    [
+        ([5, 7, None, 6], 7, 9, None),
+        ([2000, *[5, 7, 6] * 10], 7, 30, 2000),
+        ([5, 50] * 20, 50, 60, None),
+        ([], 0, 2, None),
+        ([None, 0], 0, 2, None),
+        ([0, 0, 3], 3, 4, None),
+    ],
+)
+def test_a_spike_flattens_no_chart(
+    open_page: OpenPage, values: list[float | None], least: float, most: float, peak: float | None
+) -> None:
+    page = open_page()
+    found = page.evaluate("v => import('/page/scale.js').then(m => m.reach(v))", values)
+    assert least < found["top"] < most
+    assert found["peak"] == peak
 
 
 def test_message_is_tried(open_page: OpenPage) -> None:
