@@ -1,10 +1,12 @@
 // The charts of the last ten minutes: uPlot for what moves in time, SVG for the scores.
 
-import { byId, clock, duration, make, number, percent } from "./format.js";
+import { byId, clock, duration, make, mark, number, percent } from "./format.js";
 import { reach } from "./scale.js";
 
 const KEPT = 600;
 const LEAST_SPAN_S = 60;
+const AXIS_PX = 52;
+const HALF_A_TIME_PX = 28;
 const LEAST_SHARE = 0.001;
 const STEPS_S = [1, 5, 10, 15, 30, 60, 120, 180, 300];
 
@@ -132,6 +134,7 @@ class Chart {
       spanGaps: true,
       fill: stacked && !index ? `${colour(one.key)}40` : undefined,
     }));
+    const atAxis = lines[0].shown === number ? mark : lines[0].shown;
     const stacks = stacked ? lines.length - apart : 0;
     const bands = lines.slice(1, stacks).map((one, index) => ({ series: [index + 2, index + 1], fill: `${colour(one.key)}40` }));
     const scale = logarithmic
@@ -149,8 +152,8 @@ class Chart {
         series: [{}, ...series],
         bands,
         axes: [
-          { ...axis, size: 22, space: 70, incrs: STEPS_S, values: (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" })) },
-          { ...axis, scale: ownAxis ? "y0" : "y", size: 52, space: 28, values: (_, splits) => splits.map((v) => (v === null || (logarithmic && !isPowerOfTen(v)) ? null : lines[0].shown(v))) },
+          { ...axis, size: 22, space: 70, incrs: STEPS_S, values: (plot, splits) => splits.map((at) => (plot.valToPos(at, "x") > plot.width - AXIS_PX - HALF_A_TIME_PX ? null : clock(at * 1000))) },
+          { ...axis, scale: ownAxis ? "y0" : "y", size: AXIS_PX, space: 28, values: (_, splits) => splits.map((v) => (v === null || (logarithmic && !isPowerOfTen(v)) ? null : atAxis(v))) },
         ],
         hooks: { setCursor: [() => this.tell()] },
       },

@@ -68,14 +68,17 @@ function daemonRow(one) {
   state_.dataset.state = one.ready ? "ready" : "waiting";
   const own = one.name === state.hello.daemon ? make("span", "hint", " this one") : "";
   const cells = [
-    make("td", "", one.name, own),
+    make("td", "name", one.name, own),
     make("td", "", state_),
     make("td", "number", number(one.per_s)),
-    make("td", "number", (one.latency_ms || []).map(duration).join(" · ")),
-    make("td", "", one.artifact || "–"),
+    make("td", "number", (one.latency_ms || []).map(duration).join(" · ") || "–"),
+    make("td", "name", one.artifact || "–"),
     make("td", "", [one.device, one.precision].filter(Boolean).join(", ") || "–"),
     make("td", "", age(Date.now() / 1000 - one.started)),
   ];
+  // Where there is no room for columns, each value is shown beside its column's name.
+  const names = byId("daemons").closest("table").querySelectorAll("th");
+  cells.forEach((cell, index) => { cell.dataset.column = names[index].textContent; });
   return make("tr", "", ...cells);
 }
 

@@ -2,7 +2,7 @@
 
 import { ask } from "./live.js";
 import { correction, toast } from "./feedback.js";
-import { byId, clock, make, number } from "./format.js";
+import { byId, clock, make, number, points } from "./format.js";
 
 const SHOWN = 60;
 const REMEMBERED = 500;
@@ -101,7 +101,7 @@ export class Verdicts {
     const about = make("div", "message", one.text ?? [one.stream, one.entry, one.id].filter(Boolean).join(" · "));
     if (one.text !== undefined) about.title = [one.stream, one.entry].filter(Boolean).join(" ");
     const said = this.allowed ? correction(one.label, { entry: one.entry, ...(one.stream ? { stream: one.stream } : {}) }, this.said, key(one)) : "";
-    const cells = [clock(Number(one.at)), make("span", `label ${one.label}`, one.label), make("span", "", meter, one.score.toFixed(3)), about, said];
+    const cells = [clock(Number(one.at)), make("span", `label ${one.label}`, one.label), make("span", "", meter, points(one.score)), about, said];
     return make("tr", "", ...cells.map((cell) => make("td", "", cell)));
   }
 }
