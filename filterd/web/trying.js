@@ -59,6 +59,9 @@ export class Trying {
     if (!parts.length) return [];
     const most = Math.max(STRONG_ODDS, ...parts.map((part) => Math.abs(part.effect)));
     const shown = make("p", "read");
+    shown.tabIndex = 0; // a long one scrolls
+    shown.setAttribute("role", "group");
+    shown.setAttribute("aria-label", "What the model read");
     // Offsets count characters, and a JavaScript string counts halves of some: so texts are joined.
     const before = Array.from(read).slice(0, parts[0].start).join("");
     const after = Array.from(read).slice(parts.at(-1).stop).join("");

@@ -380,6 +380,87 @@ def test_a_keyboard_and_a_screen_reader_find_everything(open_page: OpenPage) -> 
     )
 
 
+def test_a_keyboard_reaches_everything_and_shows_where_it_is(open_page: OpenPage) -> None:
+    page = open_page()
+    try_message(page, SPAM)
+    page.locator("#pause").click()
+    page.evaluate(
+        """() => {
+            for (const row of [...document.querySelectorAll('#rows tr')].slice(3)) row.remove();
+        }"""
+    )
+    focus = None
+    while focus is None or not focus["again"]:  # once around, through the browser's own parts
+        page.keyboard.press("Tab")
+        focus = page.evaluate(
+            """() => {
+                const e = document.activeElement;
+                const { outlineStyle, outlineWidth } = getComputedStyle(e);
+                const ring = outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2;
+                const again = Boolean(e.dataset.reached);
+                if (e !== document.body) e.dataset.reached = '1';
+                return { again, ring: ring || e === document.body, html: e.outerHTML.slice(0, 99) };
+            }"""
+        )
+        assert focus["ring"], focus["html"]
+    missed = page.evaluate(
+        """() => [...document.querySelectorAll('a, button, input, select, textarea')]
+            .filter(e => e.checkVisibility() && !e.disabled && !e.dataset.reached)
+            .map(e => e.outerHTML)"""
+    )
+    assert missed == []
+
+
+def test_what_scrolls_can_be_scrolled_by_keyboard(open_page: OpenPage, scene: Scene) -> None:
+    page = open_page(scene.second, viewport={"width": 360, "height": 640})  # it has no buttons
+    expect(page.locator("#rows tr").nth(30)).to_be_attached()
+    out_of_reach = page.evaluate(
+        """() => [...document.querySelectorAll('main *')].filter(e => {
+            const style = getComputedStyle(e);
+            const hides = e.scrollHeight > e.clientHeight || e.scrollWidth > e.clientWidth;
+            const scrolls = /auto|scroll/.test(style.overflowX + style.overflowY);
+            return e.checkVisibility() && hides && scrolls && e.tabIndex < 0;
+        }).map(e => e.outerHTML.slice(0, 120))"""
+    )
+    assert out_of_reach == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_what_is_behind_it(open_page: OpenPage, scheme: str) -> None:
+    page = open_page(color_scheme=scheme)
+    try_message(page, SPAM)
+    expect(page.locator("#rows tr").first).to_be_visible()
+    faint = page.evaluate(
+        """() => {
+            const canvas = new OffscreenCanvas(1, 1);
+            const context = canvas.getContext('2d', { willReadFrequently: true });
+            const painted = (colours) => {
+                context.clearRect(0, 0, 1, 1);
+                for (const colour of colours) {
+                    context.fillStyle = colour;
+                    context.fillRect(0, 0, 1, 1);
+                }
+                const [r, g, b] = [...context.getImageData(0, 0, 1, 1).data].map(v => v / 255).map(
+                    v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+                return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+            };
+            const texts = [...document.querySelectorAll('body *')].filter(e =>
+                e.checkVisibility() && !e.closest('svg, option, .skip, .unseen, :disabled')
+                && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()));
+            return texts.map(e => {
+                const behind = [];
+                for (let at = e; at; at = at.parentElement)
+                    behind.unshift(getComputedStyle(at).backgroundColor);
+                const paper = painted(behind);
+                const ink = painted([...behind, getComputedStyle(e).color]);
+                const contrast = (Math.max(paper, ink) + 0.05) / (Math.min(paper, ink) + 0.05);
+                return contrast < 4.5 ? `${contrast.toFixed(2)} ${e.outerHTML.slice(0, 120)}` : '';
+            }).filter(Boolean);
+        }"""
+    )
+    assert faint == []
+
+
 def test_token_is_asked_for_and_kept_for_the_tab(open_page: OpenPage, scene: Scene) -> None:
     page = open_page(scene.second)
     expect(page.locator("#notice")).to_contain_text("give the token")
