@@ -59,6 +59,7 @@ export class Trying {
     if (!parts.length) return [];
     const most = Math.max(STRONG_ODDS, ...parts.map((part) => Math.abs(part.effect)));
     const shown = make("p", "read");
+    shown.dir = "auto";
     shown.tabIndex = 0; // a long one scrolls
     shown.setAttribute("role", "group");
     shown.setAttribute("aria-label", "What the model read");
