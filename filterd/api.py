@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,18 +15,17 @@ from filterd.classifier import Classifier
 from filterd.errors import FeedbackError, FilterdError, UnavailableError
 from filterd.explain import as_object as explained_object
 from filterd.explain import explain
-from filterd.feedback import LABELS, Correction, Withdrawal, order
+from filterd.feedback import LABELS, Correction, Withdrawal
+from filterd.glances import SHOWN, Glances, Sight, fresh
 from filterd.guards import Access
 from filterd.monitor import TICK_S, Event, Monitor, TooManyError
 from filterd.recent import Filter, as_object, recent
 from filterd.streams.feedback import FeedbackStream
-from filterd.tail import Seen, View
+from filterd.tail import View
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
-SHOWN = 60
-"""Verdicts that an event brings along, and that a page begins with."""
 MOST_SHOWN = 500
 EXPLAIN_TOKENS = 8192
 MOST_WAITING = 4
@@ -62,15 +60,6 @@ class Backstage:
     reference: Callable[[], list[float]]
 
 
-@dataclass(frozen=True, slots=True)
-class Glance:
-    """The newest verdicts and the number of dead letters, or why they are unknown."""
-
-    seen: Sequence[Seen] = ()
-    dead: int = 0
-    unknown: str = ""
-
-
 class Api:
     """The routes. ``backstage`` is None until the daemon can serve."""
 
@@ -81,9 +70,7 @@ class Api:
         self._monitor = monitor
         self._scoring = asyncio.Lock()
         self._waiting = 0
-        self._glancing = asyncio.Lock()
-        self._glances: dict[bool, tuple[float, Glance]] = {}
-        self._looks: dict[bool, asyncio.Task[Glance]] = {}
+        self._glances = Glances(self._sight, TICK_S)
 
     @property
     def most_body_bytes(self) -> int:
@@ -143,47 +130,17 @@ class Api:
         while event is not None:
             if event:
                 await _send(response, "tick", event)
-            glance = await self._glance(self._shows_text(request))
-            shown = [as_object(seen) for seen in _fresh(glance.seen, sent)]
+            glance = await self._glances.newest(self._shows_text(request))
+            shown = [as_object(seen) for seen in fresh(glance, sent)]
             about = {"dead": glance.dead, "unknown": glance.unknown}
             await _send(response, "verdicts", {"verdicts": shown, **about})
             event = await queue.get()
 
-    async def _glance(self, texts: bool) -> Glance:
-        """What every listener is told, asked for once a tick whatever their number."""
-        async with self._glancing:
-            at_s = asyncio.get_running_loop().time()
-            made_s, glance = self._glances.get(texts, (-math.inf, Glance()))
-            if at_s - made_s > TICK_S / 2:
-                glance = await self._look_in_time(texts)
-                self._glances[texts] = (at_s, glance)
-        return glance
-
-    async def _look_in_time(self, texts: bool) -> Glance:
-        """A look that takes longer than a tick goes on, and a later glance has what it found."""
-        look = self._looks.pop(texts, None) or asyncio.create_task(self._look(texts))
-        done, _ = await asyncio.wait({look}, timeout=TICK_S)
-        if done:
-            return look.result()
-        self._looks[texts] = look
-        return Glance(unknown="Redis takes long to answer")
-
-    async def _look(self, texts: bool) -> Glance:
+    def _sight(self, texts: bool) -> Sight | None:
         behind = self.backstage
         if behind is None:
-            return Glance(unknown="the daemon is starting")
-        views = _with_texts(behind.views, texts)
-
-        def look() -> Glance:
-            found = recent(views, Filter(), SHOWN)
-            if found.unknown:
-                return Glance(found.verdicts, unknown=found.unknown)
-            return Glance(found.verdicts, behind.dead_letters())
-
-        try:
-            return await asyncio.to_thread(look)
-        except UnavailableError as error:
-            return Glance(unknown=str(error))
+            return None
+        return Sight(_with_texts(behind.views, texts), behind.dead_letters)
 
     async def _classify(self, request: web.Request) -> web.Response:
         self._access.demand(request)
@@ -314,15 +271,3 @@ def _filter(query: Mapping[str, str]) -> tuple[Filter, int]:
 
 def _with_texts(views: Sequence[View], texts: bool) -> Sequence[View]:
     return views if texts else [View(view.client, view.stream) for view in views]
-
-
-def _fresh(seen: Sequence[Seen], sent: dict[str, str]) -> list[Seen]:
-    """What was not told before. sent: the last that was, of each partition; it is moved on."""
-    before = dict(sent)
-    fresh = []
-    for one in seen:  # newest first
-        stream = one.fields.get("stream", "")
-        if order(one.cursor) > order(before.get(stream, "0-0")):
-            fresh.append(one)
-            sent[stream] = max(one.cursor, sent.get(stream, "0-0"), key=order)
-    return fresh
