@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,18 +15,17 @@ from filterd.classifier import Classifier
 from filterd.errors import FeedbackError, FilterdError, UnavailableError
 from filterd.explain import as_object as explained_object
 from filterd.explain import explain
-from filterd.feedback import LABELS, Correction, Withdrawal, order
+from filterd.feedback import LABELS, Correction, Withdrawal
+from filterd.glances import SHOWN, Glances, Sight, fresh
 from filterd.guards import Access
 from filterd.monitor import TICK_S, Event, Monitor, TooManyError
 from filterd.recent import Filter, as_object, recent
 from filterd.streams.feedback import FeedbackStream
-from filterd.tail import Seen, View
+from filterd.tail import View
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
-SHOWN = 60
-"""Verdicts that an event brings along, and that a page begins with."""
 MOST_SHOWN = 500
 EXPLAIN_TOKENS = 8192
 MOST_WAITING = 4
@@ -36,32 +34,30 @@ STATUS = {FeedbackError: 422, TooManyError: 503, UnavailableError: 503}
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What does not change. group, streams: their names · show_text: whether texts may be seen."""
+    """What does not change. group, streams: their names · show_text: whether texts may be seen.
+
+    partitions: each with an input, an output and dead letters of its own.
+    """
 
     group: str
     streams: Mapping[str, str]
+    partitions: int
     show_text: bool
     most_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Backstage:
-    """What the daemon has once it has started. reference: see ``artifact.training_scores``."""
+    """What the daemon has once it has started. reference: see ``artifact.training_scores``.
 
-    view: View
+    views: of each partition · dead_letters: of all of them.
+    """
+
+    views: Sequence[View]
     dead_letters: Callable[[], int]
     feedback: FeedbackStream
     classifier: Callable[[], Classifier]
     reference: Callable[[], list[float]]
-
-
-@dataclass(frozen=True, slots=True)
-class Glance:
-    """The newest verdicts and the number of dead letters, or why they are unknown."""
-
-    seen: Sequence[Seen] = ()
-    dead: int = 0
-    unknown: str = ""
 
 
 class Api:
@@ -74,8 +70,7 @@ class Api:
         self._monitor = monitor
         self._scoring = asyncio.Lock()
         self._waiting = 0
-        self._glancing = asyncio.Lock()
-        self._glances: dict[bool, tuple[float, Glance]] = {}
+        self._glances = Glances(self._sight, TICK_S)
 
     @property
     def most_body_bytes(self) -> int:
@@ -102,6 +97,7 @@ class Api:
             "daemon": self._monitor.name,
             "group": facts.group,
             "streams": facts.streams,
+            "partitions": facts.partitions,
             "shows_text": facts.show_text,
             "allowed": self._access.allows(request),
             "takes_token": bool(self._access.token),
@@ -110,9 +106,10 @@ class Api:
 
     async def _verdicts(self, request: web.Request) -> web.Response:
         wanted, count = _filter(request.query)
-        view = _with_texts(self._behind().view, self._shows_text(request))
-        found = await asyncio.to_thread(recent, view, wanted, count)
-        return _json({"verdicts": [as_object(seen) for seen in found]})
+        views = _with_texts(self._behind().views, self._shows_text(request))
+        found = await asyncio.to_thread(recent, views, wanted, count)
+        shown = [as_object(seen) for seen in found.verdicts]
+        return _json({"verdicts": shown, "unknown": found.unknown})
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: first what was, then once a second what is."""
@@ -129,39 +126,21 @@ class Api:
         past = {"history": self._monitor.history.samples(), **self._monitor.now()}
         await _send(response, "hello", {**self._beginning(request), **past})
         event: Event | None = {}
-        sent = "0-0"
+        sent: dict[str, str] = {}
         while event is not None:
             if event:
                 await _send(response, "tick", event)
-            glance = await self._glance(self._shows_text(request))
-            fresh = [seen for seen in glance.seen if order(seen.cursor) > order(sent)]
-            sent = fresh[0].cursor if fresh else sent
-            shown = [as_object(seen) for seen in fresh]
+            glance = await self._glances.newest(self._shows_text(request))
+            shown = [as_object(seen) for seen in fresh(glance, sent)]
             about = {"dead": glance.dead, "unknown": glance.unknown}
             await _send(response, "verdicts", {"verdicts": shown, **about})
             event = await queue.get()
 
-    async def _glance(self, texts: bool) -> Glance:
-        """What every listener is told, asked for once a tick whatever their number."""
-        async with self._glancing:
-            at_s = asyncio.get_running_loop().time()
-            made_s, glance = self._glances.get(texts, (-math.inf, Glance()))
-            if at_s - made_s > TICK_S / 2:
-                glance = await self._look(texts)
-                self._glances[texts] = (at_s, glance)
-        return glance
-
-    async def _look(self, texts: bool) -> Glance:
+    def _sight(self, texts: bool) -> Sight | None:
         behind = self.backstage
         if behind is None:
-            return Glance(unknown="the daemon is starting")
-        view = _with_texts(behind.view, texts)
-        try:
-            return await asyncio.to_thread(
-                lambda: Glance(recent(view, Filter(), SHOWN), behind.dead_letters())
-            )
-        except UnavailableError as error:
-            return Glance(unknown=str(error))
+            return None
+        return Sight(_with_texts(behind.views, texts), behind.dead_letters)
 
     async def _classify(self, request: web.Request) -> web.Response:
         self._access.demand(request)
@@ -290,5 +269,5 @@ def _filter(query: Mapping[str, str]) -> tuple[Filter, int]:
     return Filter(label, least, most), count
 
 
-def _with_texts(view: View, texts: bool) -> View:
-    return view if texts else View(view.client, view.stream)
+def _with_texts(views: Sequence[View], texts: bool) -> Sequence[View]:
+    return views if texts else [View(view.client, view.stream) for view in views]

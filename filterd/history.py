@@ -93,7 +93,8 @@ class Sample:
     at: unix seconds · spam, ham, dead: a second · latency_ms: p50, p95, p99
     stages_ms: mean of queue, tokenize, forward, settle · entries, tokens: mean of a batch
     padding: mean share · lag, pending, oldest_s (the older of pending and undelivered): at the end
-    errors: times that Redis was away · group: verdicts a second of all daemons, where known
+    errors: times that Redis was away · remembered: share of the verdicts that were answered from
+    memory, without a forward pass · group: verdicts a second of all daemons, where known
     """
 
     at: float
@@ -109,6 +110,7 @@ class Sample:
     pending: float
     oldest_s: float
     errors: float
+    remembered: float | None = None
     group: float | None = None
 
 
@@ -164,6 +166,8 @@ def sample(before: Reading, after: Reading) -> Sample:
 
     latency = since.get("latency_seconds")
     lag = after.value("lag_entries")
+    verdicts = after.total("verdicts_total") - before.total("verdicts_total")
+    hits = after.value("duplicate_hits_total") - before.value("duplicate_hits_total")
     oldest = ("oldest_pending_seconds", "oldest_undelivered_seconds")
     return Sample(
         at=round(after.at_s, 2),
@@ -181,6 +185,7 @@ def sample(before: Reading, after: Reading) -> Sample:
         pending=after.value("pending_entries"),
         oldest_s=round(max(after.value(name) for name in oldest), 1),
         errors=after.total("redis_errors_total") - before.total("redis_errors_total"),
+        remembered=min(1.0, round(hits / verdicts, 4)) if verdicts else None,  # hits come first
     )
 
 

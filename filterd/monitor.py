@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 TICK_S = 1.0
-BEAT_EVERY = 2
-"""Ticks between two signs of life."""
+BEAT_EVERY_S = 2.0
+"""Between two signs of life."""
 MOST_LISTENERS = 32
 MOST_UNREAD = 5
 """Ticks that a listener may be behind, before it is sent away to come back."""
@@ -51,16 +51,22 @@ class Monitor:
         self._listeners: set[asyncio.Queue[Event | None]] = set()
 
     async def run(self) -> None:
-        """Tick until ``end``, or until cancelled."""
-        ticks = 0
+        """Tick until ``end``, or until cancelled; a Redis that hangs holds up no tick."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._tick())
+            tasks.create_task(self._show_life())
+
+    async def _tick(self) -> None:
         while not self._ended:
-            if ticks % BEAT_EVERY == 0:
-                await self._beat()
             sample = self.history.add(read(self._registry, time.time()), self._group_rate())
             if sample is not None:
                 self._tell({"sample": asdict(sample), **self.now()})
-            ticks += 1
             await asyncio.sleep(TICK_S)
+
+    async def _show_life(self) -> None:
+        while not self._ended:
+            await self._beat()
+            await asyncio.sleep(BEAT_EVERY_S)
 
     def end(self) -> None:
         """Stop ticking. A cancellation alone can be lost: while it connects, redis-py eats it."""

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+Asking = Mapping[str, "redis.Redis"]
+"""Clients by the stream that they are asked about: of inputs, and what shares their slots."""
+
 
 class Panel:
     """What a daemon shows and takes over HTTP. waits_for: empty while the daemon is ready."""
@@ -48,55 +51,66 @@ class Panel:
         self._classifier: Callable[[], Classifier] | None = None
         self.monitor = Monitor(settings.consumer_name, registry, self._describe)
         access = Access(settings.http_host, settings.http_token.get_secret_value())
-        self._names = StreamNames.all_of(settings)[0]  # of partitions, the first one's
+        self._names = StreamNames.all_of(settings)
         streams = {
             "input": settings.input_stream,
             "output": settings.output_stream,
             "dead": settings.dead_stream,
             "feedback": settings.feedback_stream,
         }
-        facts = Facts(settings.group, streams, settings.show_text, settings.max_text_bytes)
+        facts = Facts(
+            settings.group,
+            streams,
+            settings.partitions,
+            settings.show_text,
+            settings.max_text_bytes,
+        )
         self.api = Api(access, facts, self.monitor)
 
     @asynccontextmanager
-    async def watching(self, connection: Redis, url: str) -> AsyncIterator[redis.Redis]:
-        """Sample, and be one of the group's daemons, until the block ends; yields a client.
+    async def watching(self, connection: Redis, url: str) -> AsyncIterator[Asking]:
+        """Sample, and be one of the group's daemons, until the block ends; yields clients.
 
-        Pages ask through this client of their own, in threads: the pipeline's never waits for it.
+        Pages ask through these clients of their own, in threads: the pipeline's never wait for it.
         """
-        settings = self._settings
-        client = connect_blocking(url, self._names.input)
-        self.monitor.presence = Presence(
-            connection, self._names.input, settings.group, settings.consumer_name
-        )
+        settings, first = self._settings, self._names[0].input
+        keys = [*(names.input for names in self._names), settings.feedback_stream]
+        places = keys if settings.redis_cluster else [first]
+        made = {place: connect_blocking(url, place) for place in places}
+        clients = {key: made.get(key, made[first]) for key in keys}
+        self.monitor.presence = Presence(connection, first, settings.group, settings.consumer_name)
         watching = asyncio.create_task(self.monitor.run())
         watching.add_done_callback(_tell_failure)
         try:
-            yield client
+            yield clients
         finally:
             self.monitor.end()
             watching.cancel()
             await asyncio.wait({watching})
             await self.monitor.leave()
-            client.close()
+            for client in made.values():
+                client.close()
 
-    def serves(self, client: redis.Redis, classifier: Callable[[], Classifier]) -> None:
+    def serves(self, clients: Asking, classifier: Callable[[], Classifier]) -> None:
         """From now on there is a model; ``classifier`` gives the one that serves now."""
         settings = self._settings
         self._classifier = classifier
-        inputs = tuple(own.input for own in StreamNames.all_of(settings))
+        inputs = tuple(own.input for own in self._names)
         names = FieldNames.of(settings)
 
         def dead_letters() -> int:
             with translated():
-                length: Any = client.xlen(self._names.dead)
-            return int(length)
+                lengths: Any = [clients[own.input].xlen(own.dead) for own in self._names]
+            return sum(map(int, lengths))
 
+        stream = settings.feedback_stream
         self.api.backstage = Backstage(
-            view=View(client, self._names.output, self._names.input, names.text),
+            views=[
+                View(clients[own.input], own.output, own.input, names.text) for own in self._names
+            ],
             dead_letters=dead_letters,
             feedback=FeedbackStream(
-                client, settings.feedback_stream, inputs, settings.max_text_bytes, names
+                clients[stream], stream, inputs, settings.max_text_bytes, names, clients
             ),
             classifier=classifier,
             reference=lambda: training_scores(classifier().engine.folder),

@@ -9,7 +9,7 @@ import structlog
 
 from filterd.errors import UnavailableError
 from filterd.metrics import Metrics
-from filterd.streams.consumer import Consumer
+from filterd.streams.consumer import Consumer, GroupStatus
 from filterd.streams.trimming import Trimmer
 
 log = structlog.get_logger()
@@ -19,18 +19,33 @@ TRIM_EVERY_S = 30.0
 
 
 async def watch(consumers: Sequence[Consumer], metrics: Metrics) -> None:
-    """Keep the gauges of the group current: sums and maxima over its partitions."""
+    """Keep the gauges of the group current: sums and maxima over its partitions.
+
+    Of a partition that is away the last values count; the pipeline reports it.
+    """
+    known: dict[str, GroupStatus] = {}
     while True:
         await asyncio.sleep(WATCH_S)
-        try:
-            found = await asyncio.gather(*(consumer.status() for consumer in consumers))
-        except UnavailableError:
-            continue  # the pipeline reports it, and the gauges keep their last value
+        asked = await asyncio.gather(*map(_status, consumers))
+        known |= {
+            one.stream: status for one, status in zip(consumers, asked, strict=True) if status
+        }
+        found = known.values()
+        if not found:
+            continue
         lags = [float("nan") if status.lag is None else status.lag for status in found]
+        lags += [float("nan")] * (len(consumers) - len(found))
         metrics.lag_entries.set(sum(lags))
         metrics.pending_entries.set(sum(status.pending for status in found))
         metrics.oldest_pending_seconds.set(max(status.oldest_pending_s for status in found))
         metrics.oldest_undelivered_seconds.set(max(status.oldest_undelivered_s for status in found))
+
+
+async def _status(consumer: Consumer) -> GroupStatus | None:
+    try:
+        return await consumer.status()
+    except UnavailableError:
+        return None
 
 
 async def trim(trimmers: Sequence[Trimmer]) -> None:

@@ -58,9 +58,9 @@ async def open_site(
         if redis:
             url = settings.redis_url.get_secret_value()
             connection = await stack.enter_async_context(connect(url))
-            client = await stack.enter_async_context(panel.watching(connection, url))
+            asking = await stack.enter_async_context(panel.watching(connection, url))
             if classifier is not None:
-                panel.serves(client, lambda: classifier)
+                panel.serves(asking, lambda: classifier)
         site.port = await stack.enter_async_context(
             serve(settings.http_host, 0, registry, lambda: site.waits_for, panel.api)
         )

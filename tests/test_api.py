@@ -112,6 +112,41 @@ async def test_texts_are_shown_where_they_may_be(
             assert (TEXT in json.dumps(first, ensure_ascii=False)) is shown
 
 
+async def test_partitions_are_shown_together(
+    settings: Settings, classifier: Classifier, client: redis.Redis, prefix: str
+) -> None:
+    names = {f"{kind}_stream": f"{{{prefix}-*}}:{kind}" for kind in ("input", "output", "dead")}
+    changed = {**settings.model_dump(), **names, "partitions": 2, "show_text": True}
+    whole = Settings.model_validate(changed)
+    for number in range(4):  # ids are equal in both, as they can be
+        tag, id_ = f"{{{prefix}-{number % 2}}}", f"{number // 2 + 1}-0"
+        client.xadd(f"{tag}:input", {"text": f"{TEXT} {number}"}, id=id_)
+        verdict = {"entry": id_, "label": "ham", "score": "0.1", "stream": f"{tag}:input"}
+        client.xadd(f"{tag}:output", verdict, id=id_)
+        client.xadd(f"{tag}:dead", {"reason": "no-text"})
+    texts = {f"{TEXT} {number}" for number in range(4)}
+    async with open_site(whole, classifier) as site:
+        _, answer = await site.get("/api/verdicts")
+        assert {one["text"] for one in answer["verdicts"]} == texts
+        assert answer["unknown"] == ""
+        async with events(site) as stream:
+            _, hello = await anext(stream)
+            _, shown = await anext(stream)
+            assert (hello["partitions"], shown["dead"]) == (2, 4)
+            assert {one["text"] for one in shown["verdicts"]} == texts
+            client.xadd(f"{{{prefix}-0}}:output", {**verdict, "stream": f"{{{prefix}-0}}:input"})
+            later: list[Any] = []
+            while not later:
+                name, event = await anext(stream)
+                later += event["verdicts"] if name == "verdicts" else []
+            assert [one["stream"] for one in later] == [f"{{{prefix}-0}}:input"]
+        said = {"label": "spam", "entry": "2-0", "stream": f"{{{prefix}-1}}:input"}
+        assert (await site.ask("POST", "/api/feedback", said))[0] == 201
+    ((_, word),) = client.xrange(settings.feedback_stream)
+    assert word[b"text"].decode() == f"{TEXT} 3"
+    assert word[b"stream"].decode() == said["stream"]
+
+
 async def test_message_is_tried_and_explained(site: Site, classifier: Classifier) -> None:
     status, answer = await site.ask("POST", "/api/classify", {"text": TEXT})
     (expected,) = classifier.classify([TEXT])

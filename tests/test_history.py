@@ -35,6 +35,20 @@ def test_sample_is_what_happened_between_two_readings() -> None:
     assert (sum(history.scores()), history.scores()[-1]) == (1, 1)
 
 
+def test_share_of_the_verdicts_that_took_no_forward_pass() -> None:
+    metrics = Metrics(CollectorRegistry())
+    history = History()
+    history.add(read(metrics.registry, 0.0))
+    shares = []
+    for hits, verdicts in ((0, 0), (0, 8), (6, 8), (8, 8), (9, 8)):  # settled a tick later
+        metrics.duplicate_hits.inc(hits)
+        metrics.verdicts.labels("ham").inc(verdicts)
+        sample = history.add(read(metrics.registry, len(shares) + 1.0))
+        assert sample is not None
+        shares.append(sample.remembered)
+    assert shares == [None, 0, 0.75, 1, 1]
+
+
 def test_only_the_last_samples_are_kept() -> None:
     metrics = Metrics(CollectorRegistry())
     history = History(kept=5)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import redis
 
-from filterd.errors import SettingsError
+from filterd.errors import SettingsError, UnavailableError
 from filterd.publish import Message, publish_apart
+from filterd.recent import Filter, recent
 from filterd.settings import Settings
 from filterd.streams.names import StreamNames
 from filterd.tail import View, following, latest, until_now
+from tests.servers import free_port
 
 TOGETHER = {
     "input_stream": "{sms-*}:messages",
@@ -77,3 +79,27 @@ def test_verdicts_of_all_partitions_are_shown(client: redis.Redis, prefix: str) 
 
     chunks = following(views, [view.end() for view in views], add)
     assert [seen.entry for seen in next(chunks)] == ["9-0"]
+
+
+def test_the_newest_of_all_partitions_are_found(client: redis.Redis, prefix: str) -> None:
+    views = [View(client, f"{prefix}:{number}", f"{prefix}:{number}:in") for number in range(3)]
+    for at in range(1, 31):
+        client.xadd(f"{prefix}:{at % 3}:in", {"text": f"message {at}"}, id=f"{at}-0")
+        fields = {"entry": f"{at}-0", "score": f"{at / 100}", "label": ("ham", "spam")[at % 2]}
+        client.xadd(f"{prefix}:{at % 3}", fields, id=f"{at}-0")
+    newest = recent(views, Filter(), 4)
+    assert [seen.text for seen in newest.verdicts] == [f"message {at}" for at in (30, 29, 28, 27)]
+    few = recent(views, Filter("spam", 0.05, 0.1), 10)
+    assert [seen.entry for seen in few.verdicts] == ["9-0", "7-0", "5-0"]
+    assert newest.unknown == few.unknown == ""
+
+
+def test_a_partition_that_is_away_hides_no_other(client: redis.Redis, prefix: str) -> None:
+    away = redis.Redis(port=free_port())
+    client.xadd(f"{prefix}:0", {"entry": "1-0", "score": "0.5"}, id="1-0")
+    views = [View(client, f"{prefix}:0"), View(away, f"{prefix}:1")]
+    found = recent(views, Filter(), 4)
+    assert [seen.entry for seen in found.verdicts] == ["1-0"]
+    assert found.unknown.startswith("1 of 2 partitions: Redis cannot be reached")
+    with pytest.raises(UnavailableError):
+        recent(views[1:], Filter(), 4)

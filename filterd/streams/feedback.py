@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Rejected:
 class FeedbackStream:
     """A feedback stream. inputs: where messages are, the first one where a correction names none.
 
+    homes: clients of those inputs that are on another server than the feedback.
     Every method raises UnavailableError where the server does not answer.
     """
 
@@ -37,6 +38,7 @@ class FeedbackStream:
     inputs: tuple[str, ...]
     most_bytes: int
     names: FieldNames = DEFAULT_NAMES
+    homes: Mapping[str, redis.Redis] = field(default_factory=dict)
 
     def correct(self, correction: Correction) -> Correction:
         """Publish a correction; its id is the new entry's.
@@ -87,7 +89,7 @@ class FeedbackStream:
         if stream not in self.inputs:
             raise FeedbackError(f"messages are in {', '.join(self.inputs)}, not in {stream}")
         with translated():
-            found: Any = self.client.xrange(stream, entry, entry)
+            found: Any = self._client(stream).xrange(stream, entry, entry)
         if not found:
             raise FeedbackError(f"message {entry} is not in {stream} any more: give its text")
         text = _value(found, self.names.text)
@@ -99,20 +101,27 @@ class FeedbackStream:
 
     def _with_texts(self, words: Sequence[Word | Rejected]) -> Iterator[Word | Rejected]:
         bare = [word for word in words if isinstance(word, Correction) and word.text is None]
-        pipeline = self.client.pipeline(transaction=False)
-        for correction in bare:
-            entry = correction.entry or "0-1"
-            pipeline.xrange(self._home(correction), entry, entry)
-        with translated():
-            found: Any = pipeline.execute()
-        texts = {
-            word.id: _value(entries, self.names.text)
-            for word, entries in zip(bare, found, strict=True)
-        }
+        texts: dict[str, str | None] = {}
+        for home in {self._home(word) for word in bare}:
+            texts |= self._texts_in(home, [word for word in bare if self._home(word) == home])
         for word in words:
             if isinstance(word, Correction) and word.text is None:
                 word = replace(word, text=texts[word.id])
             yield word
+
+    def _client(self, stream: str) -> redis.Redis:
+        return self.homes.get(stream, self.client)
+
+    def _texts_in(self, home: str, words: Sequence[Correction]) -> dict[str, str | None]:
+        """The texts of the messages that these corrections name, by the corrections' ids."""
+        pipeline = self._client(home).pipeline(transaction=False)
+        for word in words:
+            entry = word.entry or "0-1"
+            pipeline.xrange(home, entry, entry)
+        with translated():
+            found: Any = pipeline.execute()
+        name = self.names.text
+        return {word.id: _value(entries, name) for word, entries in zip(words, found, strict=True)}
 
     def _home(self, correction: Correction) -> str:
         """The stream of its message; a name that is none of ours is not asked for."""

@@ -1,13 +1,20 @@
 // The charts of the last ten minutes: uPlot for what moves in time, SVG for the scores.
 
-import { byId, duration, make, number, percent } from "./format.js";
+import { byId, clock, duration, make, mark, number, percent } from "./format.js";
+import { reach } from "./scale.js";
 
 const KEPT = 600;
 const LEAST_SPAN_S = 60;
+const AXIS_PX = 52;
+const HALF_A_TIME_PX = 28;
 const LEAST_SHARE = 0.001;
+const STEPS_S = [1, 5, 10, 15, 30, 60, 120, 180, 300];
 
 const line = (name, key, value, shown = number) => ({ name, key, value, shown });
 const ms = (name, key, value) => line(name, key, value, duration);
+const remembered = (sample) => sample.remembered > 0;
+/** Of a stage that texts answered from memory do not pass. */
+const passed = (index) => (s) => s.stages_ms[index] ?? (remembered(s) ? 0 : null);
 
 const CHARTS = [
   {
@@ -24,18 +31,19 @@ const CHARTS = [
     lines: [
       ms("p50", "d", (s) => s.latency_ms[0]),
       ms("p95", "a", (s) => s.latency_ms[1]),
-      ms("p99", "b", (s) => s.latency_ms[2]),
+      ms("p99", "c", (s) => s.latency_ms[2]),
     ],
   },
   {
-    id: "stages", title: "Where the time goes", unit: "mean", stacked: true,
+    id: "stages", title: "Where the time goes", unit: "mean", stacked: true, robust: true,
     lines: [
-      ms("queue", "a", (s) => s.stages_ms[0]),
+      ms("queue", "a", passed(0)),
       ms("tokenise", "b", (s) => s.stages_ms[1]),
-      ms("forward", "c", (s) => s.stages_ms[2]),
+      ms("forward", "c", passed(2)),
       ms("settle", "d", (s) => s.stages_ms[3]),
     ],
     apart: 0,
+    aside: line("from memory", "", (s) => s.remembered, percent),
   },
   {
     id: "waiting", title: "Waiting", unit: "entries of the group",
@@ -51,6 +59,7 @@ const CHARTS = [
       line("padding", "c", (s) => (s.padding === null ? null : s.padding * 100), (v) => percent(v === null ? null : v / 100)),
     ],
     ownAxis: true,
+    nothing: (samples) => (samples.some(remembered) ? "No batch: all texts were answered from memory" : "No batch yet"),
   },
 ];
 
@@ -87,18 +96,20 @@ export class Charts {
 class Chart {
   constructor(chart) {
     this.chart = chart;
-    this.values = make("b");
-    const legend = make("div", "legend");
-    this.shown = chart.lines.map((one) => {
+    this.legend = [...chart.lines, ...(chart.aside ? [chart.aside] : [])];
+    this.shown = this.legend.map((one) => {
       const value = make("b");
-      const item = make("span", `key-${one.key}`, make("i"), one.name, value);
-      legend.append(item);
+      const item = make("span", one.key && `key-${one.key}`, ...(one.key ? [make("i")] : []), one.name, value);
       return { item, value };
     });
+    this.peak = make("span");
+    const legend = make("div", "legend", ...this.shown.map(({ item }) => item), this.peak);
     this.holder = make("div", "plot");
     this.holder.setAttribute("role", "img");
+    this.empty = make("p", "nothing");
+    this.reach = reach([]);
     const title = make("h2", "", `${chart.title} `, make("small", "", chart.unit));
-    byId(chart.id).append(make("figcaption", "", title, legend), this.holder);
+    byId(chart.id).append(make("figcaption", "", title, legend), make("div", "over", this.holder, this.empty));
     new ResizeObserver(() => this.resize()).observe(this.holder);
     this.rebuild();
   }
@@ -110,7 +121,7 @@ class Chart {
 
   rebuild() {
     this.plot?.destroy();
-    const { lines, stacked, apart = 0, ownAxis, logarithmic } = this.chart;
+    const { lines, stacked, apart = 0, ownAxis, logarithmic, robust } = this.chart;
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(`--${name}`).trim();
     const axis = { stroke: colour("soft"), grid: { stroke: colour("grid"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
@@ -121,11 +132,14 @@ class Chart {
       scale: ownAxis ? `y${index}` : "y",
       points: { show: false },
       spanGaps: true,
-      fill: stacked && index < lines.length - apart ? `${colour(one.key)}${index ? "40" : "30"}` : undefined,
+      fill: stacked && !index ? `${colour(one.key)}40` : undefined,
     }));
+    const atAxis = lines[0].shown === number ? mark : lines[0].shown;
+    const stacks = stacked ? lines.length - apart : 0;
+    const bands = lines.slice(1, stacks).map((one, index) => ({ series: [index + 2, index + 1], fill: `${colour(one.key)}40` }));
     const scale = logarithmic
       ? { distr: 3, range: (_, least, most) => [10 ** Math.floor(Math.log10(least || 1)), 10 ** Math.ceil(Math.log10((most || 100) * 1.05))] }
-      : { range: (_, __, most) => [0, Math.max(most * 1.15, 1e-3)] };
+      : { range: (_, __, most) => [0, robust ? this.reach.top : reach([most]).top] };
     const scales = ownAxis ? { y0: scale, y1: { range: [0, 100] } } : { y: scale };
     this.plot = new window.uPlot(
       {
@@ -136,9 +150,10 @@ class Chart {
         cursor: { y: false, drag: { setScale: false, x: false }, points: { show: false } },
         scales: { x: { time: true }, ...scales },
         series: [{}, ...series],
+        bands,
         axes: [
-          { ...axis, size: 22, space: 70, values: (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" })) },
-          { ...axis, scale: ownAxis ? "y0" : "y", size: 52, space: 28, values: (_, splits) => splits.map((v) => (v === null || (logarithmic && !isPowerOfTen(v)) ? null : lines[0].shown(v))) },
+          { ...axis, size: 22, space: 70, incrs: STEPS_S, values: (plot, splits) => splits.map((at) => (plot.valToPos(at, "x") > plot.width - AXIS_PX - HALF_A_TIME_PX ? null : clock(at * 1000))) },
+          { ...axis, scale: ownAxis ? "y0" : "y", size: AXIS_PX, space: 28, values: (_, splits) => splits.map((v) => (v === null || (logarithmic && !isPowerOfTen(v)) ? null : atAxis(v))) },
         ],
         hooks: { setCursor: [() => this.tell()] },
       },
@@ -152,27 +167,40 @@ class Chart {
     const { lines, stacked, apart = 0 } = this.chart;
     const columns = lines.map((one) => samples.map(one.value));
     const stacks = stacked ? columns.length - apart : 0;
-    // Areas stand on one another, so each is drawn from the sum downwards, the highest first.
+    // Areas stand on one another.
     for (let i = 1; i < stacks; i++) {
       columns[i] = columns[i].map((v, at) => (v === null && columns[i - 1][at] === null ? null : (v || 0) + (columns[i - 1][at] || 0)));
     }
+    this.reach = reach(columns[Math.max(stacks - 1, 0)]);
+    this.tellPeak(columns[Math.max(stacks - 1, 0)]);
+    const bare = columns.every((column) => column.every((value) => value === null || value === undefined));
+    this.empty.textContent = bare ? this.chart.nothing?.(samples) || "Nothing yet" : "";
     this.plot.setData([samples.map((s) => s.at), ...columns], true);
     const last = samples.at(-1)?.at || Date.now() / 1000;
     this.plot.setScale("x", { min: Math.min(samples[0]?.at ?? last, last - LEAST_SPAN_S), max: last });
     this.tell();
   }
 
+  /** What is cut off. */
+  tellPeak(values) {
+    const { peak } = this.reach;
+    this.peak.hidden = !this.chart.robust || peak === null;
+    if (this.peak.hidden) return;
+    const at = this.samples[values.indexOf(peak)].at;
+    this.peak.replaceChildren("▲ cut off", make("b", "", `${duration(peak)} at ${clock(at * 1000)}`));
+  }
+
   /** The values under the pointer, else the newest. */
   tell() {
-    const { lines, title } = this.chart;
+    const { title } = this.chart;
     if (!this.samples) return;
     const at = this.plot.cursor.idx ?? this.samples.length - 1;
     const sample = this.samples[at];
-    const said = lines.map((one, index) => {
+    const said = this.legend.map((one, index) => {
       const value = sample ? (one.value(sample) ?? null) : null;
       const text = one.shown(value);
       this.shown[index].value.textContent = text;
-      this.shown[index].item.hidden = one.name === "whole group" && value === null;
+      this.shown[index].item.hidden = value === null && (one.name === "whole group" || one === this.chart.aside);
       return `${one.name} ${text}`;
     });
     this.holder.setAttribute("aria-label", `${title}, now: ${said.join(", ")}`);

@@ -1,12 +1,18 @@
 // The page: what the daemon tells, spread over its parts.
 
 import { Charts, Scores } from "./charts.js";
-import { Events, token } from "./live.js";
+import { Events, ask, token } from "./live.js";
 import { Trying } from "./trying.js";
 import { Verdicts } from "./verdicts.js";
-import { age, byId, duration, make, number, percent } from "./format.js";
+import { age, byId, clock, duration, make, number, percent } from "./format.js";
 
 const OLD_S = 60;
+/** What a daemon can wait for that is no trouble; everything else is an error's words. */
+const WAITS = {
+  "the model": "loading the model",
+  Redis: "connecting to Redis",
+  draining: "finishing what it has begun, then it stops",
+};
 
 const charts = new Charts();
 const scores = new Scores();
@@ -18,12 +24,14 @@ const events = new Events({
   hello(hello) {
     state.hello = hello;
     scores.reference = hello.reference;
+    state.artifact = hello.daemons.find((one) => one.name === hello.daemon)?.artifact;
     charts.begin(hello.history);
     state.sample = hello.history.at(-1) || null;
     verdicts.begin(hello.allowed, hello.shows_text && hello.allowed);
     trying.allow(hello.allowed);
     showAccess(hello);
-    byId("streams").textContent = `${hello.streams.input} → ${hello.streams.output} · group ${hello.group}`;
+    verdicts.input = hello.streams.input;
+    byId("streams").textContent = `${hello.streams.input} → ${hello.streams.output} · group ${hello.group}${hello.partitions > 1 ? ` · ${hello.partitions} partitions` : ""}`;
     showGroup(hello);
   },
   tick(tick) {
@@ -33,11 +41,13 @@ const events = new Events({
   },
   verdicts({ verdicts: fresh, dead, unknown }) {
     state.dead = unknown ? null : dead;
-    verdicts.add(fresh);
+    verdicts.add(fresh, unknown);
     showTiles();
   },
   lost() {
-    showState("away", "the daemon does not answer");
+    showState("away", "no answer");
+    const since = state.sample ? ` What is shown is from ${clock(state.sample.at * 1000)}.` : "";
+    showTrouble(`The daemon does not answer; this page tries again by itself.${since}`);
   },
 });
 
@@ -53,7 +63,11 @@ function showGroup({ daemons, scores: counts, group_unknown: unknown }) {
   const own = daemons.find((one) => one.name === state.hello.daemon);
   state.daemons = daemons;
   state.own = own;
-  showState(own.ready ? "ready" : "waiting", own.ready ? "ready" : `waiting for ${own.waits_for}`);
+  const troubled = !own.ready && !WAITS[own.waits_for];
+  state.known = !troubled;
+  showState(own.ready ? "ready" : troubled ? "away" : "waiting", own.ready ? "ready" : WAITS[own.waits_for] || "waiting for Redis");
+  showTrouble(troubled ? `${own.waits_for.replace(/\.$/, "")}. Messages wait in their stream; the daemon goes on by itself as soon as it can.` : "");
+  followArtifact(own);
   byId("about").textContent = [own.artifact, own.precision, own.device && `on ${own.device}`].filter(Boolean).join(" · ");
   document.title = `filterd · ${own.ready ? state.hello.group : "not ready"}`;
   scores.draw(counts, own.threshold);
@@ -63,19 +77,31 @@ function showGroup({ daemons, scores: counts, group_unknown: unknown }) {
   showTiles();
 }
 
+/** The spread of scores at training belongs to the artifact that serves now. */
+async function followArtifact({ artifact }) {
+  if (artifact === state.artifact) return;
+  state.artifact = artifact;
+  const status = await ask("GET", "/api/status").catch(() => null);
+  if (status) scores.reference = status.reference;
+}
+
 function daemonRow(one) {
-  const state_ = make("span", "pill", one.ready ? "ready" : one.waits_for || "not ready");
+  const state_ = make("span", "pill", one.ready ? "ready" : WAITS[one.waits_for] || "waiting for Redis");
+  if (!one.ready) state_.title = one.waits_for;
   state_.dataset.state = one.ready ? "ready" : "waiting";
   const own = one.name === state.hello.daemon ? make("span", "hint", " this one") : "";
   const cells = [
-    make("td", "", one.name, own),
+    make("td", "name", one.name, own),
     make("td", "", state_),
     make("td", "number", number(one.per_s)),
-    make("td", "number", (one.latency_ms || []).map(duration).join(" · ")),
-    make("td", "", one.artifact || "–"),
+    make("td", "number", (one.latency_ms || []).map(duration).join(" · ") || "–"),
+    make("td", "name", one.artifact || "–"),
     make("td", "", [one.device, one.precision].filter(Boolean).join(", ") || "–"),
     make("td", "", age(Date.now() / 1000 - one.started)),
   ];
+  // Where there is no room for columns, each value is shown beside its column's name.
+  const names = byId("daemons").closest("table").querySelectorAll("th");
+  cells.forEach((cell, index) => { cell.dataset.column = names[index].textContent; });
   return make("tr", "", ...cells);
 }
 
@@ -89,8 +115,8 @@ function showTiles() {
     ["Verdicts", number(all), daemons.length > 1 ? `a second, ${daemons.length} daemons` : "a second"],
     ["Spam", percent(all ? spam / all : null), "of them"],
     ["Latency p95", duration(p95), ""],
-    ["Waiting", number(sample.lag), "undelivered"],
-    ["Oldest", age(sample.oldest_s), "unsettled", sample.oldest_s > OLD_S],
+    ["Waiting", number(state.known ? sample.lag : null), "undelivered"],
+    ["Oldest", state.known ? age(sample.oldest_s) : "–", "unsettled", state.known && sample.oldest_s > OLD_S],
     ["Dead letters", number(state.dead), "", state.dead > 0],
   ];
   byId("tiles").replaceChildren(
@@ -98,6 +124,12 @@ function showTiles() {
       make("div", alarm ? "alarm" : "", make("dt", "", name), make("dd", "", value, make("small", "", unit))),
     ),
   );
+}
+
+function showTrouble(text) {
+  const trouble = byId("trouble");
+  if (trouble.textContent !== text) trouble.textContent = text;
+  trouble.hidden = !text;
 }
 
 function showState(name, text) {

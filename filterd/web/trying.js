@@ -8,6 +8,7 @@ const STRONG_ODDS = 1;
 const STRONG_SHARE = 0.4;
 const FAINT_SHARE = 0.08;
 const NAMED = 4;
+const LONGEST_NAME = 24;
 
 export class Trying {
   constructor() {
@@ -58,12 +59,16 @@ export class Trying {
     if (!parts.length) return [];
     const most = Math.max(STRONG_ODDS, ...parts.map((part) => Math.abs(part.effect)));
     const shown = make("p", "read");
+    shown.dir = "auto";
+    shown.tabIndex = 0; // a long one scrolls
+    shown.setAttribute("role", "group");
+    shown.setAttribute("aria-label", "What the model read");
     // Offsets count characters, and a JavaScript string counts halves of some: so texts are joined.
     const before = Array.from(read).slice(0, parts[0].start).join("");
     const after = Array.from(read).slice(parts.at(-1).stop).join("");
     shown.append(before, ...parts.map((part) => this.part(part, most)), after);
     const strongest = [...parts].sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect)).slice(0, NAMED);
-    const named = strongest.flatMap((part) => [make("b", "", part.text.trim() || "␣"), ` ${signed(part.effect)}  `]);
+    const named = strongest.flatMap((part) => [make("b", "", short(part.text.trim()) || "␣"), ` ${signed(part.effect)}  `]);
     const spam = make("span", "part strong key-spam", "towards spam");
     const ham = make("span", "part strong towards-ham key-ham", "towards ham");
     for (const one of [spam, ham]) one.style.setProperty("--weight", 0.6);
@@ -82,5 +87,10 @@ export class Trying {
     return shown;
   }
 }
+
+const short = (word) => {
+  const letters = Array.from(word);
+  return letters.length > LONGEST_NAME ? `${letters.slice(0, LONGEST_NAME).join("")}…` : word;
+};
 
 const signed = (effect) => `${effect > 0 ? "+" : "−"}${Math.abs(effect).toFixed(2)}`;

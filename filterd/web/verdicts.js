@@ -2,15 +2,22 @@
 
 import { ask } from "./live.js";
 import { correction, toast } from "./feedback.js";
-import { byId, clock, make, number } from "./format.js";
+import { byId, clock, make, number, points } from "./format.js";
 
 const SHOWN = 60;
 const REMEMBERED = 500;
+const LONG = 70;
+
+/** Of partitions, two can give their verdicts the same id. */
+const key = ({ stream = "", cursor }) => `${stream} ${cursor}`;
 
 export class Verdicts {
   constructor() {
     this.seen = [];
     this.said = new Map();
+    this.unfolded = new Set();
+    this.unknown = "";
+    this.input = "";
     this.paused = false;
     this.allowed = false;
     this.form = byId("filter");
@@ -32,11 +39,17 @@ export class Verdicts {
     this.search();
   }
 
-  /** Newest first, as the daemon tells them. */
-  add(fresh) {
-    if (!fresh.length) return;
-    const known = new Set(this.seen.map((one) => one.cursor));
-    const wanted = fresh.filter((one) => this.fits(one) && !known.has(one.cursor));
+  /** Newest first, as the daemon tells them. unknown: why some or all of them are missing. */
+  add(fresh, unknown = "") {
+    const back = this.unknown && !unknown;
+    this.unknown = unknown;
+    if (back) this.search(); // what was missed meanwhile
+    if (!fresh.length) {
+      this.tellEmpty();
+      return;
+    }
+    const known = new Set(this.seen.map(key));
+    const wanted = fresh.filter((one) => this.fits(one) && !known.has(key(one)));
     this.seen = [...wanted, ...this.seen].slice(0, REMEMBERED);
     this.draw();
   }
@@ -62,12 +75,16 @@ export class Verdicts {
     const query = new URLSearchParams({ label, min, max, count: SHOWN });
     const asked = (this.asked = query.toString());
     try {
-      const { verdicts } = await ask("GET", `/api/verdicts?${query}`);
+      const { verdicts, unknown } = await ask("GET", `/api/verdicts?${query}`);
       if (asked !== this.asked) return;
       this.seen = verdicts;
       this.draw(true);
+      if (unknown) toast(`Some verdicts are missing. ${unknown}`);
     } catch (error) {
-      if (asked === this.asked) toast(error.message);
+      if (asked !== this.asked) return;
+      this.unknown = error.message;
+      if (this.seen.length) toast(error.message);
+      this.tellEmpty();
     }
   }
 
@@ -81,23 +98,52 @@ export class Verdicts {
     const button = byId("pause");
     const held = this.held && !anyway;
     button.setAttribute("aria-pressed", this.paused);
-    if (!held) this.newestDrawn = this.seen[0]?.cursor;
-    const missing = held ? this.seen.findIndex((one) => one.cursor === this.newestDrawn) : 0;
+    if (!held) this.newestDrawn = this.seen[0] && key(this.seen[0]);
+    const missing = held ? this.seen.findIndex((one) => key(one) === this.newestDrawn) : 0;
     const many = missing < 0 ? this.seen.length : missing;
     button.textContent = (this.paused ? "Resume" : "Pause") + (many ? ` (${number(many)} newer)` : "");
     if (held || document.hidden) return;
     byId("rows").replaceChildren(...this.seen.slice(0, SHOWN).map((one) => this.row(one)));
-    byId("empty").hidden = this.seen.length > 0;
-    byId("empty").textContent = this.form.checkValidity() && this.filter.label === "" ? "No verdicts yet." : "None of this kind.";
+    this.tellEmpty();
+  }
+
+  tellEmpty() {
+    const { label, min, max } = this.filter;
+    const none = this.seen.length === 0;
+    byId("verdicts-table").hidden = none;
+    byId("empty").hidden = !none;
+    if (this.unknown) byId("empty").textContent = `Unknown: ${this.unknown}`;
+    else if (label || min > 0 || max < 1) byId("empty").textContent = "None of this kind.";
+    else byId("empty").textContent = `No verdicts yet. They appear here as soon as messages are published to ${this.input || "the stream"}.`;
+  }
+
+  /** What was said, or where it is; a long text unfolds. */
+  message(one) {
+    const place = [one.stream, one.entry, one.id].filter(Boolean).join(" · ");
+    if (one.text === undefined) return make("div", "message", place);
+    const text = one.text.replace(/\n\s*\n/g, "\n");
+    const about = make("div", text.trim() ? "message" : "message hint", text.trim() ? text : "no text, or not in the stream any more");
+    about.title = [one.stream, one.entry].filter(Boolean).join(" ");
+    if (text.trim()) about.dir = "auto";
+    if (text.length <= LONG && !text.includes("\n")) return about;
+    const unfold = make("button", "unfold", about);
+    unfold.type = "button";
+    const set = (open) => {
+      unfold.setAttribute("aria-expanded", open);
+      if (open) this.unfolded.add(key(one));
+      else this.unfolded.delete(key(one));
+    };
+    set(this.unfolded.has(key(one)));
+    unfold.addEventListener("click", () => set(!this.unfolded.has(key(one))));
+    return unfold;
   }
 
   row(one) {
     const meter = make("span", `meter key-${one.label}`, make("i"));
     meter.firstChild.style.setProperty("--share", `${one.score * 100}%`);
-    const about = make("div", "message", one.text ?? [one.entry, one.id].filter(Boolean).join(" · "));
-    if (one.text !== undefined) about.title = one.entry;
-    const said = this.allowed ? correction(one.label, { entry: one.entry, ...(one.stream ? { stream: one.stream } : {}) }, this.said, one.entry) : "";
-    const cells = [clock(Number(one.at)), make("span", `label ${one.label}`, one.label), make("span", "", meter, one.score.toFixed(3)), about, said];
+    const about = this.message(one);
+    const said = this.allowed ? correction(one.label, { entry: one.entry, ...(one.stream ? { stream: one.stream } : {}) }, this.said, key(one)) : "";
+    const cells = [clock(Number(one.at)), make("span", `label ${one.label}`, one.label), make("span", "", meter, points(one.score)), about, said];
     return make("tr", "", ...cells.map((cell) => make("td", "", cell)));
   }
 }

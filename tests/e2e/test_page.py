@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -30,7 +32,10 @@ CHROMIUM = shutil.which("chromium")
 PATIENT_MS = 60_000
 TOKEN = "right-token"  # noqa: S105 - a test's
 SPAM = "You have won a $1000 prize, call now! Grüße 🎉 <img src=x onerror=alert(1)>"
+HEBREW = "שלום! זכית בפרס של 1000 ₪"
 PHONE = (390, 844)
+WIDTHS = (320, 360, 390, 768, 1280)
+SECOND = "mail-ingest-eu-central-1a-6f7d9c5b4-xk2lp-9108"
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
@@ -55,6 +60,18 @@ class Scene:
         )
 
 
+@dataclass
+class Alone:
+    """A page of a daemon, and the server that it depends on."""
+
+    server: RedisServer
+    page: Page
+
+    def publish(self, text: str) -> None:
+        with self.server.client() as client:
+            client.xadd("alone:in", {"text": text})
+
+
 @pytest.fixture(scope="module")
 def scene(sample: list[str]) -> Iterator[Scene]:
     program = binary("embedded")
@@ -67,7 +84,7 @@ def scene(sample: list[str]) -> Iterator[Scene]:
         shared = {"FEEDBACK_STREAM": "page:feedback", "SHOW_TEXT": "1"}
         first = Daemon(server.url, "page", folder / "1.log", CONSUMER="mail-1", **shared)
         second = Daemon(
-            server.url, "page", folder / "2.log", CONSUMER="mail-2", HTTP_TOKEN=TOKEN, **shared
+            server.url, "page", folder / "2.log", CONSUMER=SECOND, HTTP_TOKEN=TOKEN, **shared
         )
         stack.enter_context(first)
         stack.enter_context(second)
@@ -163,7 +180,7 @@ def test_numbers_move(open_page: OpenPage) -> None:
     expect(tile).not_to_have_text("0a second, 2 daemons")
     expect(page.locator("#tiles")).to_contain_text("2 daemons")
     names = page.locator("#daemons tr td:first-child")
-    expect(names).to_have_text(["mail-1 this one", "mail-2"])
+    expect(names).to_have_text(["mail-1 this one", SECOND])
     newest = page.locator("#rows tr").first.inner_text()
     expect(page.locator("#rows tr").first).not_to_have_text(newest)
 
@@ -182,6 +199,35 @@ def test_a_page_opened_now_shows_what_was_before(open_page: OpenPage, scene: Sce
     )
     assert len(past) > 3
     assert max(sample["ham"] for sample in past) > 0
+
+
+def test_where_the_time_goes_when_texts_are_remembered(open_page: OpenPage) -> None:
+    page = open_page()
+    legend = page.locator("#stages .legend")
+    expect(legend).to_contain_text("from memory")
+    expect(page.locator("#stages [role=img]")).to_have_attribute(
+        "aria-label", re.compile("forward 0, settle .*, from memory 100%")
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "least", "most", "peak"),
+    [
+        ([5, 7, None, 6], 7, 9, None),
+        ([2000, *[5, 7, 6] * 10], 7, 30, 2000),
+        ([5, 50] * 20, 50, 60, None),
+        ([], 0, 2, None),
+        ([None, 0], 0, 2, None),
+        ([0, 0, 3], 3, 4, None),
+    ],
+)
+def test_a_spike_flattens_no_chart(
+    open_page: OpenPage, values: list[float | None], least: float, most: float, peak: float | None
+) -> None:
+    page = open_page()
+    found = page.evaluate("v => import('/page/scale.js').then(m => m.reach(v))", values)
+    assert least < found["top"] < most
+    assert found["peak"] == peak
 
 
 def test_message_is_tried(open_page: OpenPage) -> None:
@@ -296,16 +342,36 @@ def _contrast(page: Page, ink: str, paper: str) -> float:
 def test_a_phone_shows_all_without_scrolling_sideways(open_page: OpenPage) -> None:
     width, height = PHONE
     page = open_page(viewport={"width": width, "height": height}, has_touch=True, is_mobile=True)
-    try_message(page, "x" * 300)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    outside = page.evaluate(
-        """() => [...document.querySelectorAll('main button, main input, main select')]
-            .filter(e => e.offsetParent && e.getBoundingClientRect().right > innerWidth)
-            .map(e => e.outerHTML)"""
-    )
-    assert outside == []
     try_message(page, SPAM.partition(" Grüße")[0])
     keep(page, "phone")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_wider_than_its_place(open_page: OpenPage, width: int, scheme: str) -> None:
+    page = open_page(color_scheme=scheme, viewport={"width": width, "height": 900})
+    try_message(page, f"You have won {'x' * 300} call {'y' * 90}")
+    expect(page.locator("#daemons tr")).to_have_count(2)
+    expect(page.locator("#rows tr").first).to_be_visible()
+    page.locator("#pause").click()
+    page.evaluate(
+        """() => {
+            document.querySelector('#rows .message').textContent = 'z'.repeat(900);
+            document.querySelector('#tiles dd').firstChild.textContent = '9,999,999';
+        }"""
+    )
+    too_wide = page.evaluate(
+        """() => [...document.body.querySelectorAll('*')].filter(e => {
+            const aside = e.closest('.unseen, .skip, .uplot, svg, option');
+            if (aside || !e.checkVisibility()) return false;
+            const { left, right } = e.getBoundingClientRect();
+            const inline = getComputedStyle(e).display === 'inline';
+            const cut = !inline && e.scrollWidth > e.clientWidth + 1;
+            return left < -0.5 || right > innerWidth + 0.5 || cut;
+        }).map(e => e.outerHTML.slice(0, 120))"""
+    )
+    assert too_wide == []
 
 
 def test_a_keyboard_and_a_screen_reader_find_everything(open_page: OpenPage) -> None:
@@ -328,6 +394,87 @@ def test_a_keyboard_and_a_screen_reader_find_everything(open_page: OpenPage) -> 
     )
 
 
+def test_a_keyboard_reaches_everything_and_shows_where_it_is(open_page: OpenPage) -> None:
+    page = open_page()
+    try_message(page, SPAM)
+    page.locator("#pause").click()
+    page.evaluate(
+        """() => {
+            for (const row of [...document.querySelectorAll('#rows tr')].slice(3)) row.remove();
+        }"""
+    )
+    focus = None
+    while focus is None or not focus["again"]:  # once around, through the browser's own parts
+        page.keyboard.press("Tab")
+        focus = page.evaluate(
+            """() => {
+                const e = document.activeElement;
+                const { outlineStyle, outlineWidth } = getComputedStyle(e);
+                const ring = outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2;
+                const again = Boolean(e.dataset.reached);
+                if (e !== document.body) e.dataset.reached = '1';
+                return { again, ring: ring || e === document.body, html: e.outerHTML.slice(0, 99) };
+            }"""
+        )
+        assert focus["ring"], focus["html"]
+    missed = page.evaluate(
+        """() => [...document.querySelectorAll('a, button, input, select, textarea')]
+            .filter(e => e.checkVisibility() && !e.disabled && !e.dataset.reached)
+            .map(e => e.outerHTML)"""
+    )
+    assert missed == []
+
+
+def test_what_scrolls_can_be_scrolled_by_keyboard(open_page: OpenPage, scene: Scene) -> None:
+    page = open_page(scene.second, viewport={"width": 360, "height": 640})  # it has no buttons
+    expect(page.locator("#rows tr").nth(30)).to_be_attached()
+    out_of_reach = page.evaluate(
+        """() => [...document.querySelectorAll('main *')].filter(e => {
+            const style = getComputedStyle(e);
+            const hides = e.scrollHeight > e.clientHeight || e.scrollWidth > e.clientWidth;
+            const scrolls = /auto|scroll/.test(style.overflowX + style.overflowY);
+            return e.checkVisibility() && hides && scrolls && e.tabIndex < 0;
+        }).map(e => e.outerHTML.slice(0, 120))"""
+    )
+    assert out_of_reach == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_what_is_behind_it(open_page: OpenPage, scheme: str) -> None:
+    page = open_page(color_scheme=scheme)
+    try_message(page, SPAM)
+    expect(page.locator("#rows tr").first).to_be_visible()
+    faint = page.evaluate(
+        """() => {
+            const canvas = new OffscreenCanvas(1, 1);
+            const context = canvas.getContext('2d', { willReadFrequently: true });
+            const painted = (colours) => {
+                context.clearRect(0, 0, 1, 1);
+                for (const colour of colours) {
+                    context.fillStyle = colour;
+                    context.fillRect(0, 0, 1, 1);
+                }
+                const [r, g, b] = [...context.getImageData(0, 0, 1, 1).data].map(v => v / 255).map(
+                    v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+                return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+            };
+            const texts = [...document.querySelectorAll('body *')].filter(e =>
+                e.checkVisibility() && !e.closest('svg, option, .skip, .unseen, :disabled')
+                && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()));
+            return texts.map(e => {
+                const behind = [];
+                for (let at = e; at; at = at.parentElement)
+                    behind.unshift(getComputedStyle(at).backgroundColor);
+                const paper = painted(behind);
+                const ink = painted([...behind, getComputedStyle(e).color]);
+                const contrast = (Math.max(paper, ink) + 0.05) / (Math.min(paper, ink) + 0.05);
+                return contrast < 4.5 ? `${contrast.toFixed(2)} ${e.outerHTML.slice(0, 120)}` : '';
+            }).filter(Boolean);
+        }"""
+    )
+    assert faint == []
+
+
 def test_token_is_asked_for_and_kept_for_the_tab(open_page: OpenPage, scene: Scene) -> None:
     page = open_page(scene.second)
     expect(page.locator("#notice")).to_contain_text("give the token")
@@ -346,3 +493,63 @@ def test_a_daemon_that_ends_is_missed(open_page: OpenPage, scene: Scene) -> None
     expect(page.locator("#daemons tr")).to_have_count(2)
     scene.second.kill()
     expect(page.locator("#daemons tr")).to_have_count(1)
+
+
+@pytest.fixture
+def alone(browser: Browser, embedded_binary: Path, short_path: Path) -> Iterator[Alone]:
+    """A daemon on a server of its own, which nobody has published anything to."""
+    with ExitStack() as stack:
+        server = stack.enter_context(RedisServer(embedded_binary, short_path))
+        daemon = Daemon(server.url, "alone", short_path / "log", SHOW_TEXT="1")
+        stack.enter_context(daemon)
+        eventually(daemon.ready, "ready", within_s=120)
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        stack.callback(context.close)
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{daemon.port}/")
+        expect(page.locator("#state")).to_have_text("ready")
+        yield Alone(server, page)
+
+
+def test_redis_away_or_hanging_is_said_until_it_is_back(alone: Alone) -> None:
+    page, server = alone.page, alone.server
+    trouble, state = page.locator("#trouble"), page.locator("#state")
+    expect(page.locator("#empty")).to_contain_text("No verdicts yet")
+    expect(page.locator("#latency .nothing")).to_have_text("Nothing yet")
+    expect(trouble).to_be_hidden()
+    server.kill()
+    expect(trouble).to_contain_text("Messages wait in their stream")
+    expect(state).to_have_text("waiting for Redis")
+    expect(page.locator("#tiles div", has_text="Waiting").locator("dd")).to_contain_text("–")
+    keep(page, "redis-away", full_page=False)
+    server.start()
+    expect(trouble).to_be_hidden()
+    expect(state).to_have_text("ready")
+    alone.publish("Lunch?")
+    expect(page.locator("#rows .message")).to_have_text(["Lunch?"])
+    assert server.process is not None
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        expect(trouble).to_contain_text("did not answer in time")  # the daemon still does
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    expect(trouble).to_be_hidden()
+
+
+def test_texts_of_all_kinds(alone: Alone) -> None:
+    page, rows = alone.page, alone.page.locator("#rows tr")
+    for text in (HEBREW, "word " * 400, " ", "one\n\n\n\ntwo"):
+        alone.publish(text)
+    expect(rows).to_have_count(4)
+    page.locator("#pause").click()
+    lines, blank, long, right = (rows.nth(place) for place in range(4))
+    assert right.locator(".message").evaluate("e => getComputedStyle(e).direction") == "rtl"
+    expect(blank.locator(".message")).to_have_text("no text, or not in the stream any more")
+    assert lines.locator(".message").evaluate("e => e.textContent") == "one\ntwo"
+    folded = long.bounding_box()
+    long.get_by_role("button", expanded=False).press("Enter")
+    expect(long.get_by_role("button", expanded=True)).to_be_focused()
+    unfolded = long.bounding_box()
+    assert folded is not None
+    assert unfolded is not None
+    assert unfolded["height"] > 3 * folded["height"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -20,6 +21,23 @@ from tests.servers import RedisServer
 def stream(redis_url: str, prefix: str) -> Iterator[FeedbackStream]:
     with open_client(redis_url) as client:
         yield FeedbackStream(client, f"{prefix}:feedback", (f"{prefix}:in",), 100)
+
+
+def test_messages_can_be_on_another_server_than_the_feedback(
+    client: redis.Redis, embedded_binary: Path, short_path: Path, prefix: str
+) -> None:
+    with RedisServer(embedded_binary, short_path) as other, open_client(other.url) as far:
+        inputs = (f"{prefix}:0", f"{prefix}:1")
+        homes = {inputs[1]: far}
+        stream = FeedbackStream(client, f"{prefix}:feedback", inputs, 100, homes)
+        for home, text in ((client, "near"), (far, "far")):
+            home.xadd(inputs[text == "far"], {"text": text}, id="1-0")
+        said = stream.correct(Correction("", "spam", entry="1-0", stream=inputs[1]))
+        assert (said.text, said.stream) == ("far", inputs[1])
+        for home in inputs:
+            client.xadd(stream.stream, {"label": "ham", "entry": "1-0", "stream": home})
+        words = [word for word in stream.read() if isinstance(word, Correction)]
+    assert [word.text for word in words] == ["far", "near", "far"]
 
 
 def test_correction_takes_the_message_along(stream: FeedbackStream, prefix: str) -> None:
