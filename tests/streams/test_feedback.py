@@ -29,7 +29,7 @@ def test_messages_can_be_on_another_server_than_the_feedback(
     with RedisServer(embedded_binary, short_path) as other, open_client(other.url) as far:
         inputs = (f"{prefix}:0", f"{prefix}:1")
         homes = {inputs[1]: far}
-        stream = FeedbackStream(client, f"{prefix}:feedback", inputs, 100, homes)
+        stream = FeedbackStream(client, f"{prefix}:feedback", inputs, 100, homes=homes)
         for home, text in ((client, "near"), (far, "far")):
             home.xadd(inputs[text == "far"], {"text": text}, id="1-0")
         said = stream.correct(Correction("", "spam", entry="1-0", stream=inputs[1]))
