@@ -18,6 +18,7 @@ from filterd.artifact import training_scores
 from filterd.classifier import Classifier
 from filterd.guards import Access
 from filterd.monitor import Monitor
+from filterd.streams.client import open_clients
 from filterd.streams.connection import connect_blocking, translated
 from filterd.streams.feedback import FeedbackStream
 from filterd.streams.names import StreamNames
@@ -47,7 +48,9 @@ class Panel:
         self._classifier: Callable[[], Classifier] | None = None
         self.monitor = Monitor(settings.consumer_name, registry, self._describe)
         access = Access(settings.http_host, settings.http_token.get_secret_value())
-        self._names = StreamNames.all_of(settings)[0]  # of partitions, the first one's
+        names = StreamNames.all_of(settings)
+        self._names = names[0]  # of partitions, the first one's
+        self._inputs = tuple(own.input for own in names)
         streams = {
             "input": settings.input_stream,
             "output": settings.output_stream,
@@ -58,32 +61,35 @@ class Panel:
         self.api = Api(access, facts, self.monitor)
 
     @asynccontextmanager
-    async def watching(self, connection: Redis, url: str) -> AsyncIterator[redis.Redis]:
-        """Sample, and be one of the group's daemons, until the block ends; yields a client.
+    async def watching(self, connection: Redis, url: str) -> AsyncIterator[list[redis.Redis]]:
+        """Sample, and be one of the group's daemons, until the block ends; yields clients of the
+        feedback stream and of each input.
 
-        Pages ask through this client of their own, in threads: the pipeline's never waits for it.
+        Pages ask through these of their own, in threads: the pipeline's never wait for them.
         """
         settings = self._settings
-        client = connect_blocking(url, self._names.input)
         self.monitor.presence = Presence(
             connection, self._names.input, settings.group, settings.consumer_name
         )
         watching = asyncio.create_task(self.monitor.run())
         watching.add_done_callback(_tell_failure)
+        keys = [settings.feedback_stream, *self._inputs]
         try:
-            yield client
+            with open_clients(url, keys, connect_blocking) as clients:
+                yield clients
         finally:
             self.monitor.end()
             watching.cancel()
             await asyncio.wait({watching})
             await self.monitor.leave()
-            client.close()
 
-    def serves(self, client: redis.Redis, classifier: Callable[[], Classifier]) -> None:
-        """From now on there is a model; ``classifier`` gives the one that serves now."""
-        settings = self._settings
-        self._classifier = classifier
-        inputs = tuple(names.input for names in StreamNames.all_of(settings))
+    def serves(self, clients: list[redis.Redis], classifier: Callable[[], Classifier]) -> None:
+        """From now on there is a model; ``classifier`` gives the one that serves now.
+
+        clients: of the feedback stream and of each input.
+        """
+        settings, (opinions, *messages) = self._settings, clients
+        self._classifier, client = classifier, messages[0]
 
         def dead_letters() -> int:
             with translated():
@@ -94,7 +100,8 @@ class Panel:
             view=View(client, self._names.output, self._names.input),
             dead_letters=dead_letters,
             feedback=FeedbackStream(
-                client, settings.feedback_stream, inputs, settings.max_text_bytes
+                *(opinions, settings.feedback_stream, self._inputs, settings.max_text_bytes),
+                tuple(messages),
             ),
             classifier=classifier,
             reference=lambda: training_scores(classifier().engine.folder),

@@ -71,7 +71,7 @@ async def _serve(settings: Settings, url: str, notifier: Notifier) -> None:
         serve(host, port, registry, lambda: waiting[0], panel.api) as bound,
         connected(url, inputs, stop, cluster=settings.redis_cluster) as clients,
         held(_lease(settings, clients, inputs[0]), stop),
-        panel.watching(clients.of(inputs[0]), url) as client,
+        panel.watching(clients.of(inputs[0]), url) as watched,
     ):
         log.info("listening", http=f"http://{host}:{bound}", consumer=settings.consumer_name)
         path = settings.artifact or STARTER
@@ -81,7 +81,7 @@ async def _serve(settings: Settings, url: str, notifier: Notifier) -> None:
         _serves(metrics, classifier)
         manifest, precision = classifier.engine.manifest, classifier.engine.precision
         log.info("model is warm", artifact=manifest.version, precision=precision)
-        show = partial(panel.serves, client)
+        show = partial(panel.serves, watched)
         await _run(settings, clients, classifier, reloader, metrics, show, stop, waiting)
     log.info("stopped")
 

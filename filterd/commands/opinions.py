@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from filterd.feedback import Word
     from filterd.settings import Settings
 
-STREAMS = ("redis_url", "input_stream", "feedback_stream", "max_text_bytes")
+STREAMS = ("redis_url", "input_stream", "partitions", "feedback_stream", "max_text_bytes")
 
 
 @click.command(cls=Command, fields=STREAMS, short_help="Say what a message really is.")
@@ -47,13 +47,15 @@ def feedback(
     """
     word = _word(label, text, entry, withdraw, own_id, source)
     from filterd.feedback import Withdrawal
-    from filterd.streams.client import open_client
+    from filterd.streams.client import open_clients
     from filterd.streams.feedback import FeedbackStream
     from filterd.streams.names import StreamNames
 
     inputs = tuple(names.input for names in StreamNames.all_of(settings))
-    with open_client(settings.server, settings.feedback_stream) as client:
-        stream = FeedbackStream(client, settings.feedback_stream, inputs, settings.max_text_bytes)
+    name, read = settings.feedback_stream, () if entry is None else inputs
+    with open_clients(settings.server, [name, *read]) as (client, *messages):
+        most = settings.max_text_bytes
+        stream = FeedbackStream(client, name, inputs, most, tuple(messages))
         done: Word
         if isinstance(word, Withdrawal):
             done = stream.withdraw(word.withdraws)

@@ -26,7 +26,8 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackStream:
-    """A feedback stream. inputs: where messages are, the first one where a correction names none.
+    """A feedback stream. inputs: where messages are, the first one where a correction names none
+    messages: a client of each input; none where ``client`` reaches them too.
 
     Every method raises UnavailableError where the server does not answer.
     """
@@ -35,6 +36,7 @@ class FeedbackStream:
     stream: str
     inputs: tuple[str, ...]
     most_bytes: int
+    messages: tuple[redis.Redis, ...] = ()
 
     def correct(self, correction: Correction) -> Correction:
         """Publish a correction; its id is the new entry's.
@@ -85,7 +87,7 @@ class FeedbackStream:
         if stream not in self.inputs:
             raise FeedbackError(f"messages are in {', '.join(self.inputs)}, not in {stream}")
         with translated():
-            found: Any = self.client.xrange(stream, entry, entry)
+            found: Any = self._client_of(stream).xrange(stream, entry, entry)
         if not found:
             raise FeedbackError(f"message {entry} is not in {stream} any more: give its text")
         text = _text(found)
@@ -97,17 +99,26 @@ class FeedbackStream:
 
     def _with_texts(self, words: Sequence[Word | Rejected]) -> Iterator[Word | Rejected]:
         bare = [word for word in words if isinstance(word, Correction) and word.text is None]
-        pipeline = self.client.pipeline(transaction=False)
-        for correction in bare:
-            entry = correction.entry or "0-1"
-            pipeline.xrange(self._home(correction), entry, entry)
-        with translated():
-            found: Any = pipeline.execute()
-        texts = {word.id: _text(entries) for word, entries in zip(bare, found, strict=True)}
+        texts: dict[str, str | None] = {}
+        for stream in {self._home(correction) for correction in bare}:
+            texts |= self._texts_in(stream, [word for word in bare if self._home(word) == stream])
         for word in words:
             if isinstance(word, Correction) and word.text is None:
                 word = replace(word, text=texts[word.id])
             yield word
+
+    def _texts_in(self, stream: str, words: Sequence[Correction]) -> dict[str, str | None]:
+        """The texts of the messages that these corrections name, by the corrections' ids."""
+        pipeline = self._client_of(stream).pipeline(transaction=False)
+        for word in words:
+            entry = word.entry or "0-1"
+            pipeline.xrange(stream, entry, entry)
+        with translated():
+            found: Any = pipeline.execute()
+        return {word.id: _text(entries) for word, entries in zip(words, found, strict=True)}
+
+    def _client_of(self, stream: str) -> redis.Redis:
+        return self.messages[self.inputs.index(stream)] if self.messages else self.client
 
     def _home(self, correction: Correction) -> str:
         """The stream of its message; a name that is none of ours is not asked for."""

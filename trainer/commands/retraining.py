@@ -61,11 +61,14 @@ def retrain(settings: TrainerSettings, as_json: bool) -> None:
     with ExitStack() as stack:
         client = stack.enter_context(open_client(where.server, where.feedback_stream))
         inputs = tuple(own.input for own in names)
-        stream = FeedbackStream(client, where.feedback_stream, inputs, where.max_text_bytes)
         partitions = [
             (stack.enter_context(open_client(where.server, own.input)), own.input, own.output)
             for own in names
         ]
+        messages = tuple(reader for reader, _, _ in partitions)
+        stream = FeedbackStream(
+            client, where.feedback_stream, inputs, where.max_text_bytes, messages
+        )
         job = Job(
             settings,
             stream,
