@@ -241,7 +241,7 @@ async def _body(request: web.Request) -> Mapping[str, Any]:
         raise web.HTTPUnsupportedMediaType(text="send JSON, with Content-Type: application/json")
     try:
         found = await request.json()
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, LookupError):  # the last: a charset that nobody knows
         raise web.HTTPBadRequest(text="the body is not JSON") from None
     if not isinstance(found, dict):
         raise web.HTTPBadRequest(text="the body is not a JSON object")

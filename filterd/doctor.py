@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filterd.address import Address
 from filterd.classifier import Classifier
 from filterd.errors import ArtifactError, SettingsError, UnavailableError
-from filterd.streams.client import open_client
+from filterd.streams.client import open_client, reachable
 from filterd.streams.examination import Examination, Finding
 from filterd.streams.names import StreamNames
 
@@ -24,15 +24,9 @@ LEAST_FREE_BYTES = 1 << 30
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Examine all that a daemon with these settings would use."""
-    url = settings.redis_url.get_secret_value()
-    try:
-        with open_client(url) as client:
-            names = StreamNames.of(settings)
-            yield from Examination(client, names, settings.consumer_name).findings()
-    except (UnavailableError, SettingsError) as error:
-        yield Finding("change", "redis", str(error))
+    yield from _redis(settings)
     yield from _model(settings)
-    yield from _disk(Path(Address.parse(url).directory or "."))
+    yield from _disk(Path(Address.parse(settings.redis_url.get_secret_value()).directory or "."))
 
 
 def as_line(finding: Finding) -> str:
@@ -48,6 +42,31 @@ def as_json(findings: list[Finding]) -> str:
 def sound(findings: list[Finding]) -> bool:
     """Whether nothing has to be changed."""
     return all(finding.level != "change" for finding in findings)
+
+
+def _redis(settings: Settings) -> Iterator[Finding]:
+    """Of each partition; what is not so of all of them says of which."""
+    names = StreamNames.all_of(settings)
+    said: dict[Finding, list[str]] = {}
+    try:
+        with reachable(settings.server) as url:
+            for own in names:
+                for finding in _of(url, own, settings.consumer_name):
+                    said.setdefault(finding, []).append(own.input)
+    except (UnavailableError, SettingsError) as error:
+        said[Finding("change", "redis", str(error))] = [own.input for own in names]
+    for finding, inputs in said.items():
+        where = "" if len(inputs) == len(names) else f"{', '.join(inputs)}: "
+        yield replace(finding, says=where + finding.says)
+
+
+def _of(url: str, names: StreamNames, consumer: str) -> Iterator[Finding]:
+    """Of one partition; the others are examined where its server is away."""
+    try:
+        with open_client(url, names.input) as client:
+            yield from Examination(client, names, consumer).findings()
+    except UnavailableError as error:
+        yield Finding("change", "redis", str(error))
 
 
 def _model(settings: Settings) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from filterd.classifier import Classifier
 from filterd.entries import FieldNames
 from filterd.guards import Access
 from filterd.monitor import Monitor
+from filterd.streams.client import open_clients
 from filterd.streams.connection import connect_blocking, translated
 from filterd.streams.feedback import FeedbackStream
 from filterd.streams.names import StreamNames
@@ -75,21 +76,17 @@ class Panel:
         """
         settings, first = self._settings, self._names[0].input
         keys = [*(names.input for names in self._names), settings.feedback_stream]
-        places = keys if settings.redis_cluster else [first]
-        made = {place: connect_blocking(url, place) for place in places}
-        clients = {key: made.get(key, made[first]) for key in keys}
         self.monitor.presence = Presence(connection, first, settings.group, settings.consumer_name)
         watching = asyncio.create_task(self.monitor.run())
         watching.add_done_callback(_tell_failure)
         try:
-            yield clients
+            with open_clients(url, keys, connect_blocking) as clients:
+                yield dict(zip(keys, clients, strict=True))
         finally:
             self.monitor.end()
             watching.cancel()
             await asyncio.wait({watching})
             await self.monitor.leave()
-            for client in made.values():
-                client.close()
 
     def serves(self, clients: Asking, classifier: Callable[[], Classifier]) -> None:
         """From now on there is a model; ``classifier`` gives the one that serves now."""

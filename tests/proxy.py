@@ -20,6 +20,9 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._kept: bytes | None = None
+        self._answering = asyncio.Event()
+        self._answering.set()
         self._lines: set[asyncio.StreamWriter] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
 
@@ -42,9 +45,26 @@ class Proxy:
         """Forward nothing more, and say nothing: what a line does that silently died."""
         self._loop.call_soon_threadsafe(self._flowing.clear)
 
+    def keep_answers(self, marker: bytes) -> None:
+        """Of every connection that asks something with these bytes in it, keep the answers from
+        then on. What is asked goes through.
+        """
+
+        def keep() -> None:
+            self._kept = marker
+            self._answering.clear()
+
+        self._loop.call_soon_threadsafe(keep)
+
     def flow(self) -> None:
-        """Go on where it stalled."""
-        self._loop.call_soon_threadsafe(self._flowing.set)
+        """Go on where it stalled, and let answers through."""
+
+        def let_through() -> None:
+            self._kept = None
+            self._flowing.set()
+            self._answering.set()
+
+        self._loop.call_soon_threadsafe(let_through)
 
     async def _reset(self) -> int:
         count = self.connections
@@ -60,9 +80,10 @@ class Proxy:
             return
         ends = {writer, back}
         self._lines |= ends
+        asked = asyncio.Event()
         pumps = [
-            asyncio.ensure_future(self._pump(reader, back)),
-            asyncio.ensure_future(self._pump(there, writer)),
+            asyncio.ensure_future(self._pump(reader, back, asked)),
+            asyncio.ensure_future(self._pump(there, writer, asked, answers=True)),
         ]
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         self._lines -= ends
@@ -70,10 +91,22 @@ class Proxy:
             end.transport.abort()
         await asyncio.wait(pumps)
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self,
+        source: asyncio.StreamReader,
+        sink: asyncio.StreamWriter,
+        asked: asyncio.Event,
+        *,
+        answers: bool = False,
+    ) -> None:
+        """asked: set once this connection's answers are to be kept."""
         with suppress(OSError):
             while data := await source.read(CHUNK):
                 await self._flowing.wait()
+                if not answers and self._kept is not None and self._kept in data:
+                    asked.set()
+                if answers and asked.is_set():
+                    await self._answering.wait()
                 if sink.is_closing():  # cut while it was held up
                     return
                 sink.write(data)
@@ -82,6 +115,7 @@ class Proxy:
     async def _end(self) -> None:
         self._server.close()
         self._flowing.set()
+        self._answering.set()
         await self._reset()
         lines = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.gather(*lines)

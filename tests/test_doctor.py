@@ -157,3 +157,21 @@ def test_no_server_is_a_finding_and_the_rest_is_examined() -> None:
     assert "cannot be reached" in findings[0].says
     assert [finding.topic for finding in findings[1:]] == ["artifact", "device", "disk"]
     assert not doctor.sound(findings)
+
+
+def test_each_partition_is_examined(own: redis.Redis, server: RedisServer) -> None:
+    names = {f"{kind}_stream": f"{{part-*}}:{kind}" for kind in ("input", "output", "dead")}
+    own.set("{part-2}:output", "no stream")
+    own.xgroup_create("{part-1}:input", "somebody else", "0", mkstream=True)
+    own.xadd("{part-1}:input", {"text": "not read by them"})
+    settings = Settings.load(redis_url=server.url, partitions=3, **names)
+    found = list(doctor.examine(settings))
+    assert sorted(one.says for one in found if one.level == "change") == [
+        "{part-1}:input: group somebody else holds back the trimming of {part-1}:input "
+        "and nobody reads it: if nobody needs it, XGROUP DESTROY it",
+        "{part-2}:input: {part-2}:output is a string, not a stream: rename it, or set another name",
+    ]
+    assert len([one for one in found if one.topic == "version"]) == 1, "once, of all of them"
+    assert "{part-0}:input, {part-1}:input: every key is of its type" in " ".join(
+        one.says for one in found
+    )

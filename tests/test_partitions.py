@@ -25,7 +25,8 @@ def test_each_partition_has_streams_of_its_number() -> None:
     assert [names.input for names in found] == [f"{{sms-{number}}}:messages" for number in range(3)]
     assert found[2].dead == "{sms-2}:dead"
     assert all(names.partitioned for names in found)
-    assert not StreamNames.of(Settings.load()).partitioned
+    (alone,) = StreamNames.all_of(Settings.load())
+    assert not alone.partitioned
 
 
 @pytest.mark.parametrize(
@@ -45,12 +46,9 @@ def test_names_that_are_apart_are_refused(given: dict[str, object], fix: str) ->
     assert fix in str(refused.value)
 
 
-def test_what_works_on_one_partition_says_so() -> None:
-    settings = Settings.load(partitions=2, **TOGETHER)
-    with pytest.raises(SettingsError, match=r"FILTERD_INPUT_STREAM=\{sms-0\}:messages"):
-        StreamNames.of(settings)
+def test_one_partition_can_be_named_alone() -> None:
     one = Settings.load(**{k: name.replace("*", "1") for k, name in TOGETHER.items()})
-    assert StreamNames.of(one).input == "{sms-1}:messages"
+    assert [names.input for names in StreamNames.all_of(one)] == ["{sms-1}:messages"]
 
 
 def test_messages_go_to_all_and_equal_ids_together(client: redis.Redis, prefix: str) -> None:

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from filterd.errors import DataError, UnavailableError
 from filterd.publish import CATCH_UP_S, Message, from_rows, paced, publish
+from filterd.streams import connection
 from filterd.streams.client import open_client
 from filterd.tables import Row
+from tests.proxy import Proxy
 from tests.servers import RedisServer
 
 
@@ -42,6 +44,30 @@ def test_lost_server_says_what_is_certain(embedded_binary: Path, short_path: Pat
         server.kill()
         with pytest.raises(UnavailableError, match="1 published before, the next 2 perhaps"):
             next(ids)
+
+
+def test_an_answer_that_comes_too_late_is_a_perhaps_and_nothing_is_sent_again(
+    redis_server: RedisServer, short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "SOCKET_TIMEOUT_S", 0.5)
+    with (
+        RedisServer(redis_server.program, short_path, tcp=True) as server,
+        Proxy(server.port) as line,
+        server.client() as direct,
+        open_client(line.url) as client,
+    ):
+        batches = [[Message("one")], [Message("two"), Message("three")], [Message("four")]]
+        ids = publish(client, "in", batches)
+        next(ids)
+        line.keep_answers(b"three")
+        with pytest.raises(UnavailableError, match="in time; 1 published before, the next 2 perh"):
+            next(ids)
+        assert direct.xlen("in") == 3, "they are there, each once"
+        line.flow()
+        assert client.ping()
+        assert direct.xlen("in") == 3
+        sent = direct.info("commandstats")["cmdstat_xadd"]["calls"]
+        assert sent == 3, "no XADD was sent again"
 
 
 def test_text_without_utf8_is_refused() -> None:

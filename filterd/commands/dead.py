@@ -12,11 +12,14 @@ import click
 from filterd.options import Command
 
 if TYPE_CHECKING:
-    from filterd.entries import Letter
+    from filterd.deadletters import Found
     from filterd.settings import Settings
     from filterd.streams.dead import DeadLetters
 
-STREAMS = ("redis_url", "input_stream", "output_stream", "dead_stream", "group", "output_maxlen")
+STREAMS = (
+    *("redis_url", "input_stream", "output_stream", "dead_stream", "partitions"),
+    *("group", "output_maxlen"),
+)
 
 reasons_option = click.option(
     "--reason",
@@ -53,10 +56,10 @@ def list_letters(settings: Settings, reasons: tuple[str, ...], as_objects: bool)
     from filterd import deadletters as work
 
     render = work.as_json if as_objects else work.as_line
-    with _letters(settings) as letters:
-        now_ms = letters.now_ms()
-        for letter in work.chosen(letters, (), reasons):
-            click.echo(render(letter, now_ms))
+    with _letters(settings) as partitions:
+        now_ms = partitions[0].now_ms()
+        for found in work.chosen(partitions, (), reasons):
+            click.echo(render(found, now_ms))
 
 
 @dead.command(cls=Command, fields=STREAMS, short_help="All about some letters.")
@@ -67,14 +70,15 @@ def show(settings: Settings, ids: tuple[str, ...], show_text: bool) -> None:
 
     \b
     filterd dead show 1700000000000-0 --text
+    filterd dead show 3/1700000000000-0    (of partition 3)
     """
     from filterd import deadletters as work
 
-    with _letters(settings) as letters:
-        now_ms = letters.now_ms()
-        for letter in work.chosen(letters, _checked(ids), ()):
-            fields = letters.message(letter.id)
-            for line in work.in_full(letter, now_ms, fields, show_text=show_text):
+    with _letters(settings) as partitions:
+        now_ms = partitions[0].now_ms()
+        for found in work.chosen(partitions, ids, ()):
+            fields = found.among.message(found.letter.id)
+            for line in work.in_full(found, now_ms, fields, show_text=show_text):
                 click.echo(line)
 
 
@@ -88,18 +92,13 @@ def replay(
 ) -> None:
     """Put messages back into the input stream, each byte as it was, and remove their letters.
 
-    Prints each letter's id and its message's new one.
+    Prints each letter's id and its message's new one; where there are partitions, its stream too.
 
     \b
     filterd dead replay 1700000000000-0
     filterd dead replay --reason poison --yes
     """
-
-    def act(letters: DeadLetters, letter: Letter) -> str | None:
-        new = letters.replay(letter)
-        return None if new is None else f"{letter.id}\t{new}"
-
-    _close(settings, ids, reasons, everything, yes, "Replay", act)
+    _close(settings, ids, reasons, everything, yes, "Replay", lambda found: found.replay())
 
 
 @dead.command(cls=Command, fields=STREAMS, short_help="Remove letters for good.")
@@ -116,11 +115,7 @@ def drop(
     filterd dead drop 1700000000000-0
     filterd dead drop --reason too-large --yes
     """
-
-    def act(letters: DeadLetters, letter: Letter) -> str | None:
-        return letter.id if letters.drop(letter) else None
-
-    _close(settings, ids, reasons, everything, yes, "Drop", act)
+    _close(settings, ids, reasons, everything, yes, "Drop", lambda found: found.drop())
 
 
 def _close(
@@ -130,7 +125,7 @@ def _close(
     everything: bool,
     yes: bool,
     what: str,
-    act: Callable[[DeadLetters, Letter], str | None],
+    act: Callable[[Found], str | None],
 ) -> None:
     if not ids and not reasons and not everything:
         raise click.UsageError("say which: LETTER..., --reason or --all")
@@ -141,15 +136,15 @@ def _close(
     from filterd.deadletters import chosen
     from filterd.terminal import note, progress
 
-    with _letters(settings) as letters:
-        meant = list(chosen(letters, _checked(ids), reasons))
+    with _letters(settings) as partitions:
+        meant = list(chosen(partitions, ids, reasons))
         question = f"{what} {len(meant)} of the dead letters in {settings.dead_stream}?"
         if meant and not yes:
             click.confirm(question, abort=True, err=True)
         done = 0
         with progress(what.lower(), len(meant), quiet_output=False) as watch:
-            for number, letter in enumerate(meant, 1):
-                if (line := act(letters, letter)) is not None:
+            for number, found in enumerate(meant, 1):
+                if (line := act(found)) is not None:
                     done += 1
                     click.echo(line)
                 watch(number)
@@ -157,21 +152,16 @@ def _close(
     note(f"{what.lower()}: {done} done" + (f", {others} closed by somebody else" if others else ""))
 
 
-def _checked(ids: tuple[str, ...]) -> tuple[str, ...]:
-    from filterd.streams.id_table import is_id
-
-    for id_ in ids:
-        if not is_id(id_.encode(errors="replace")):
-            raise click.UsageError(f"{id_} is no dead letter's id, which has the form MS-NUMBER")
-    return ids
-
-
 @contextmanager
-def _letters(settings: Settings) -> Iterator[DeadLetters]:
-    from filterd.streams.client import open_client
+def _letters(settings: Settings) -> Iterator[list[DeadLetters]]:
+    """The dead letters of each partition."""
+    from filterd.streams.client import open_clients
     from filterd.streams.dead import DeadLetters
     from filterd.streams.names import StreamNames
 
-    names = StreamNames.of(settings)
-    with open_client(settings.server, names.input) as client:
-        yield DeadLetters(client, names, settings.output_maxlen)
+    names = StreamNames.all_of(settings)
+    with open_clients(settings.server, [own.dead for own in names]) as clients:
+        yield [
+            DeadLetters(client, own, settings.output_maxlen)
+            for client, own in zip(clients, names, strict=True)
+        ]

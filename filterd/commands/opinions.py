@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from filterd.settings import Settings
 
 STREAMS = (
-    *("redis_url", "input_stream", "text_field", "id_field"),
+    *("redis_url", "input_stream", "text_field", "id_field", "partitions"),
     *("feedback_stream", "max_text_bytes"),
 )
 
@@ -51,14 +51,16 @@ def feedback(
     word = _word(label, text, entry, withdraw, own_id, source)
     from filterd.entries import FieldNames
     from filterd.feedback import Withdrawal
-    from filterd.streams.client import open_client
+    from filterd.streams.client import open_clients
     from filterd.streams.feedback import FeedbackStream
     from filterd.streams.names import StreamNames
 
     inputs = tuple(names.input for names in StreamNames.all_of(settings))
-    with open_client(settings.server, settings.feedback_stream) as client:
-        name, most_bytes = settings.feedback_stream, settings.max_text_bytes
-        stream = FeedbackStream(client, name, inputs, most_bytes, FieldNames.of(settings))
+    name, read = settings.feedback_stream, () if entry is None else inputs
+    with open_clients(settings.server, [name, *read]) as (client, *messages):
+        limits = (settings.max_text_bytes, FieldNames.of(settings))
+        homes = dict(zip(read, messages, strict=True))
+        stream = FeedbackStream(client, name, inputs, *limits, homes)
         done: Word
         if isinstance(word, Withdrawal):
             done = stream.withdraw(word.withdraws)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import redis
 
 from filterd.embedded import embedded_server
 from filterd.streams.connection import connect_blocking, parsed, translated
+
+Connect = Callable[[str, str], AbstractContextManager[redis.Redis]]
 
 
 @contextmanager
@@ -37,10 +39,15 @@ def open_client(url: str, key: str = "") -> Iterator[redis.Redis]:
 
 
 @contextmanager
-def open_clients(url: str, keys: Sequence[str]) -> Iterator[list[redis.Redis]]:
-    """``open_client`` for each key: one client for all of them where there is no cluster."""
+def open_clients(
+    url: str, keys: Sequence[str], connect: Connect = open_client
+) -> Iterator[list[redis.Redis]]:
+    """``open_client`` for each key: one client for all of them where there is no cluster.
+
+    connect: ``connect_blocking`` instead, to ask none of them yet.
+    """
     with ExitStack() as stack:
         if parsed(url).kind == "cluster":
-            yield [stack.enter_context(open_client(url, key)) for key in keys]
+            yield [stack.enter_context(connect(url, key)) for key in keys]
         else:
-            yield [stack.enter_context(open_client(url))] * len(keys)
+            yield [stack.enter_context(connect(url, ""))] * len(keys)

@@ -48,13 +48,15 @@ REFUSALS = {
     "NOREPLICAS": "noreplicas",
     "NOAUTH": "auth",
     "WRONGPASS": "auth",
+    "unauthenticated": "auth",
     "NOPERM": "noperm",
     "WRONGTYPE": "wrongtype",
     "ACL failure": "noperm",
     "The user executing the script can't": "noperm",
 }
-"""What a server says when it refuses, and the word that metrics count it under. The last two are
-Valkey's and Redis's words for NOPERM inside a script."""
+"""What a server says when it refuses, and the word that metrics count it under. To a command of
+more than ten words from nobody that it knows it says 'unauthenticated multibulk length'. The last
+two are Valkey's and Redis's words for NOPERM inside a script."""
 
 KINDS = frozenset({*REFUSALS.values(), "nogroup", "timeout", "tls", "away", "other"})
 """Every kind that an UnavailableError has."""
@@ -63,6 +65,7 @@ STARTING = frozenset({"loading", "busy", "masterdown", "clusterdown", "moved"})
 """Kinds that pass by themselves while a server starts or fails over."""
 
 HINTS = {
+    "auth": " (FILTERD_REDIS_URL gives the user and the password)",
     "moved": ": of a Redis Cluster whose slots stay where they are, set FILTERD_REDIS_CLUSTER=1",
 }
 

@@ -39,15 +39,16 @@ MANY_CONSUMERS = 100
 RIGHTS = tuple(
     tuple(line.split())
     for line in """
-    INFO|TIME|PING|EXISTS #1|TYPE #1|XLEN #1|GET #4|SET #4 0-0|GET #5|SET #5 x PX 1|DEL #5|PTTL #5
+    INFO|TIME|PING|EXISTS #1|GET #4|SET #4 0-0|GET #5|SET #5 x PX 1|DEL #5|PTTL #5
     XGROUP CREATE #1 g 0 MKSTREAM|XGROUP DELCONSUMER #1 g c|XINFO GROUPS #1|XINFO CONSUMERS #1 g
-    XINFO STREAM #1|XREADGROUP GROUP g c COUNT 1 STREAMS #1 >|XPENDING #1 g|XCLAIM #1 g c 0 0-1
+    XREADGROUP GROUP g c COUNT 1 STREAMS #1 >|XPENDING #1 g|XCLAIM #1 g c 0 0-1
     XACK #1 g 0-1|XRANGE #1 - +|XTRIM #1 MINID 0|XADD #2 * a b|XADD #3 * a b
+    XREVRANGE #2 + -|XLEN #3
     EVALSHA x 1 #1|SCRIPT LOAD x|HSET #6 a b|HDEL #6 a|HGETALL #6|PEXPIRE #6 1
     """.replace("\n", "|").split("|")
     if line.strip()
 )
-"""Every command that a daemon sends, itself or from a script."""
+"""Every command that a daemon sends, itself, from a script or for its page."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from filterd.errors import SettingsError
 from filterd.partitions import MANY, numbered
 
 if TYPE_CHECKING:
@@ -24,16 +23,6 @@ class StreamNames:
     dead: str
     group: str
     partitioned: bool = False
-
-    @classmethod
-    def of(cls, settings: Settings) -> StreamNames:
-        """As they are set. Raises SettingsError where that is several of each."""
-        if settings.partitions > 1:
-            raise SettingsError(
-                "this works on one partition: set FILTERD_PARTITIONS=1 and give the partition's "
-                f"own names, as FILTERD_INPUT_STREAM={numbered(settings.input_stream, 0)}"
-            )
-        return cls._numbered(settings, 0)
 
     @classmethod
     def _numbered(cls, settings: Settings, number: int) -> StreamNames:

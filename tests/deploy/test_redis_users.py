@@ -4,31 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 import redis
+from pydantic import SecretStr
 
+from filterd.classifier import Classifier
 from filterd.entries import Answer, DeadLetter, Entry, Outcome, Verdict
-from filterd.errors import FilterdError
+from filterd.errors import FilterdError, UnavailableError
+from filterd.feedback import Correction
 from filterd.publish import Message, publish
+from filterd.settings import Settings
+from filterd.shadow import Comparison
 from filterd.streams import consumer as consumers
 from filterd.streams.audit import audit
 from filterd.streams.client import open_client
 from filterd.streams.connection import connect, translated
 from filterd.streams.consumer import Consumer, ReadConfig
 from filterd.streams.dead import DeadLetters
+from filterd.streams.examination import RIGHTS, Examination
+from filterd.streams.feedback import FeedbackStream
 from filterd.streams.lease import Lease
 from filterd.streams.names import StreamNames
 from filterd.streams.presence import Presence
 from filterd.streams.scripts import Wait
 from filterd.streams.settling import Settler
+from filterd.streams.shadowing import Disagreements
 from filterd.streams.trimming import Trimmer
 from filterd.tail import View
+from tests.panels import open_site
 from tests.servers import RedisServer
 
 ACL = Path(__file__).parents[2] / "deploy" / "redis" / "users.acl"
+README = ACL.with_name("README.md")
 NAMES = StreamNames("filterd:messages", "filterd:verdicts", "filterd:dead", "filterd")
 USERS = ("filterd", "filterd-publisher", "filterd-reader", "filterd-operator")
 
@@ -129,6 +141,54 @@ async def daemon(url: str) -> None:
         await client.aclose()
 
 
+@cache
+def classifier() -> Classifier:
+    return Classifier.load(None)
+
+
+async def page(url: str) -> None:
+    """What the daemon's page asks, and what people say on it."""
+    async with open_site(Settings(redis_url=SecretStr(url)), classifier()) as site:
+        _raise(*await site.get("/api/verdicts"))
+        correction = {"label": "spam", "entry": "6-0"}
+        status, answer = await site.ask("POST", "/api/feedback", correction)
+        _raise(status, answer)
+        _raise(*await site.ask("DELETE", f"/api/feedback/{answer['feedback']}"))
+        assert site.panel.api.backstage is not None
+        assert site.panel.api.backstage.dead_letters() == 1
+
+
+def _raise(status: int, answer: dict[str, str]) -> None:
+    if status >= 400:
+        raise UnavailableError(answer["error"])
+
+
+def doctor(url: str) -> None:
+    """What it cannot do without. (It names each right that is missing, needed or not.)"""
+    with open_client(url) as client:
+        for finding in Examination(client, NAMES, "me").findings():
+            if finding.level == "change" and finding.topic in ("types", "groups"):
+                raise UnavailableError(finding.says)
+
+
+def whole_daemon(url: str) -> None:
+    asyncio.run(daemon(url))
+    asyncio.run(page(url))
+    doctor(url)
+
+
+async def shadow(url: str) -> None:
+    """What a daemon sends beside, with FILTERD_SHADOW_SHARE."""
+    client = connect(url)
+    answer = Answer(Entry("1-0", "", None, ()), Verdict.decide(0.75, 0.5, "m"))
+    compared = Comparison(answer, Verdict.decide(0.25, 0.5, "n"))
+    disagreements = Disagreements(client, "filterd:disagreements", show_text=False)
+    try:
+        await disagreements.keep([compared], Counter({"m n spam ham": 1}))
+    finally:
+        await client.aclose()
+
+
 def publisher(url: str) -> None:
     with open_client(url) as client:
         list(publish(client, NAMES.input, [[Message("hello")]]))
@@ -144,6 +204,8 @@ def reader(url: str) -> None:
 
 def operator(url: str) -> None:
     with open_client(url) as client:
+        stream = FeedbackStream(client, "filterd:feedback", (NAMES.input,), 1000)
+        stream.withdraw(stream.correct(Correction("", "ham", entry="6-0")).id)
         assert audit(client, NAMES, 1000, lambda _: None).entries
         letters = DeadLetters(client, NAMES, 1000)
         first, second = letters.all()
@@ -153,7 +215,7 @@ def operator(url: str) -> None:
 
 
 WORK: dict[str, tuple[Callable[[redis.Redis], None], Callable[[str], object]]] = {
-    "filterd": (prepared, lambda url: asyncio.run(daemon(url))),
+    "filterd": (prepared, whole_daemon),
     "filterd-publisher": (prepared, publisher),
     "filterd-reader": (stocked, reader),
     "filterd-operator": (stocked, operator),
@@ -193,6 +255,27 @@ def test_each_right_is_needed(
         if not said:
             needless.append(right)
     assert needless == []
+
+
+def test_the_doctor_misses_no_right(server: Guarded, admin: redis.Redis) -> None:
+    prepared(admin)
+    with open_client(server.url_of("filterd")) as client:
+        found = list(Examination(client, NAMES, "me").findings())
+    assert [one.says for one in found if one.topic == "rights"] == [
+        f"ACL allows all {len(RIGHTS)} commands"
+    ]
+
+
+def test_a_shadow_needs_what_the_readme_says(server: Guarded, admin: redis.Redis) -> None:
+    more = ("multi", "exec", "hincrby", "expire")
+    assert f"`{' '.join(f'+{right}' for right in more)}` for the daemon with" in README.read_text()
+    admin.execute_command("ACL", "SETUSER", "filterd", *(f"+{right}" for right in more))
+    asyncio.run(shadow(server.url_of("filterd")))
+    for right in more:
+        admin.execute_command("ACL", "SETUSER", "filterd", f"-{right}")
+        assert refusal(lambda url: asyncio.run(shadow(url)), server.url_of("filterd")), right
+        admin.execute_command("ACL", "SETUSER", "filterd", f"+{right}")
+    admin.execute_command("ACL", "SETUSER", "filterd", *(f"-{right}" for right in more))
 
 
 @pytest.mark.parametrize("user", USERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -72,6 +73,17 @@ class Daemon:
     def get(self, path: str) -> Any:
         """An HTTP GET."""
         return urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5)
+
+    def post(self, path: str, body: object) -> Any:
+        """An HTTP POST of JSON."""
+        return urllib.request.urlopen(
+            urllib.request.Request(
+                f"http://127.0.0.1:{self.port}{path}",
+                json.dumps(body).encode(),
+                {"Content-Type": "application/json"},
+            ),
+            timeout=5,
+        )
 
     def metric(self, name: str, **labels: str) -> float:
         """The value of a series."""

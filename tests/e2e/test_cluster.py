@@ -12,7 +12,10 @@ import pytest
 import redis
 
 from filterd.address import with_cluster
+from filterd.feedback import Correction
+from filterd.streams.client import open_client
 from filterd.streams.connection import connect_blocking
+from filterd.streams.feedback import FeedbackStream
 from tests.clusters import Cluster
 from tests.commands import filterd
 from tests.e2e.conftest import MakeDaemon
@@ -170,3 +173,33 @@ def test_streams_apart_are_refused(cluster: Cluster) -> None:
     ended = filterd("run", redis_url=cluster.url, redis_cluster="1", http_port="0")
     assert ended.code == 2
     assert "one hash tag" in ended.error
+
+
+def test_corrections_across_slots(
+    cluster: Cluster, partitions: Partitions, daemon_of: MakeDaemon, prefix: str
+) -> None:
+    said = next(
+        name
+        for name in (f"{prefix}:said-{number}" for number in range(50))
+        if cluster.owner(name) not in {cluster.owner(Partitions.input(n)) for n in (0, 1)}
+    )
+    names = {"redis_url": cluster.url, "redis_cluster": "1", "partitions": "2"}
+    names |= {name.lower(): value for name, value in STREAMS.items()}
+    names |= {"feedback_stream": said}
+    entry = partitions.clients[0].xadd(Partitions.input(0), {"text": "a message"}).decode()
+    by_text = filterd("feedback", "spam", "some text", **names)
+    by_entry = filterd("feedback", "ham", "--entry", entry, **names)
+    taken_back = filterd("feedback", "--withdraw", by_text.out.strip(), **names)
+    assert [by_text.code, by_entry.code, taken_back.code] == [0, 0, 0], (by_entry, taken_back)
+    settings = {name.upper(): value for name, value in names.items() if name != "redis_url"}
+    one = daemon_of(cluster.url, **{**settings, "PARTITIONS": PARTITIONS})
+    posted = one.post("/api/feedback", {"label": "spam", "entry": entry})
+    assert posted.status == 201
+    inputs = tuple(Partitions.input(number) for number in range(PARTITIONS))
+    with open_client(with_cluster(cluster.url), said) as client:
+        bare = client.xadd(said, {"label": "ham", "entry": entry, "stream": inputs[0]}).decode()
+        found = FeedbackStream(client, said, inputs, 1000, tuple(partitions.clients)).read()
+        texts = {word.id: word.text for word in found if isinstance(word, Correction)}
+        client.delete(said)
+    assert texts[by_entry.out.strip()] == texts[bare] == "a message"
+    assert list(texts.values()).count("a message") == 3

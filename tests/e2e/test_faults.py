@@ -96,6 +96,23 @@ def test_a_line_dies_without_a_word(
     eventually(lambda: answered_once(there, ids), "all settled", within_s=60)
 
 
+def test_the_answer_to_a_settle_comes_too_late(
+    one: Daemon, there: Streams, line: Proxy, sample: list[str]
+) -> None:
+    first = there.publish(sample[:1])
+    eventually(lambda: answered_once(there, first), "the server knows the script", within_s=60)
+    before, lost = errors(one, "timeout"), one.metric("filterd_settle_lost_total")
+    line.keep_answers(there.output.encode())  # only settling names it
+    ids = there.publish(sample[:20])
+    eventually(lambda: errors(one, "timeout") > before, "a time-out", within_s=60)
+    written = [fields[b"entry"] for fields in there.verdicts() if fields[b"entry"] in ids]
+    assert written, "the server did what it was asked"
+    line.flow()
+    eventually(lambda: answered_once(there, ids), "all settled", within_s=60)
+    eventually(lambda: one.metric("filterd_settle_lost_total") > lost, "settled again")
+    assert answered_once(there, ids)
+
+
 def test_everything_is_flushed(one: Daemon, there: Streams, sample: list[str]) -> None:
     for _ in range(2):
         there.publish(sample[:50])

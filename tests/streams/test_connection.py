@@ -24,6 +24,7 @@ def test_no_wait_on_the_server_is_longer_than_the_time_out() -> None:
         ("CLUSTERDOWN Hash slot not served", "clusterdown"),
         ("MASTERDOWN Link with MASTER is down", "masterdown"),
         ("NOAUTH Authentication required.", "auth"),
+        ("ERR Protocol error: unauthenticated multibulk length", "auth"),
         ("WRONGPASS invalid username-password pair", "auth"),
         ("NOPERM this user has no permissions to run the 'xadd' command", "noperm"),
         ("MISCONF Redis is configured to save RDB snapshots", "misconf"),

@@ -201,3 +201,30 @@ async def test_the_commands_choose_and_ask(morgue: Morgue) -> None:
     assert morgue.command("drop", broken.id, "--yes").out == f"{broken.id}\n"
     assert morgue.audited() == {"closed": 3, "dead": 0, "new": 2}
     assert morgue.command("list").out == ""
+
+
+def test_the_commands_know_all_partitions(client: redis.Redis, prefix: str, redis_url: str) -> None:
+    def command(*arguments: str) -> Ended:
+        names = {f"{kind}_stream": f"{{{prefix}-*}}:{kind}" for kind in ("input", "output", "dead")}
+        return filterd("dead", *arguments, redis_url=redis_url, partitions="3", **names)
+
+    for number in (0, 2):  # the same id in both
+        message = {"entry": "5-0", "reason": "poison", "field:text": f"of {number}"}
+        stream = {"stream": f"{{{prefix}-{number}}}:input"}
+        client.xadd(f"{{{prefix}-{number}}}:dead", {**message, **stream}, id="7-0")
+    listed = [line.split("\t")[0] for line in command("list").out.splitlines()]
+    assert listed == ["0/7-0", "2/7-0"]
+    (first, second) = map(json.loads, command("list", "--json").out.splitlines())
+    assert (first["id"], second["stream"]) == ("0/7-0", f"{{{prefix}-2}}:input")
+    shown = command("show", "2/7-0", "--text")
+    assert "letter      2/7-0" in shown.out
+    assert "  text\tof 2" in shown.out
+    for wrong in ("7-0", "3/7-0", "-1/7-0", "/7-0", "²/7-0"):
+        refused = command("show", "--", wrong)
+        assert (refused.code, "PARTITION/MS-NUMBER" in refused.error) == (2, True)
+    assert "no dead letter 1/7-0" in command("drop", "1/7-0", "--yes").error
+    assert command("drop", "0/7-0", "--yes").out == "0/7-0\n"
+    letter, entry, to = command("replay", "--all", "--yes").out.rstrip("\n").split("\t")
+    assert (letter, to) == ("2/7-0", f"{{{prefix}-2}}:input")
+    assert client.xrange(to) == [(entry.encode(), {b"text": b"of 2"})]
+    assert not client.exists(f"{{{prefix}-0}}:dead") or not client.xlen(f"{{{prefix}-0}}:dead")

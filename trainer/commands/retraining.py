@@ -62,12 +62,13 @@ def retrain(settings: TrainerSettings, as_json: bool) -> None:
     with ExitStack() as stack:
         client = stack.enter_context(open_client(where.server, where.feedback_stream))
         inputs = tuple(own.input for own in names)
-        name, most_bytes = where.feedback_stream, where.max_text_bytes
-        stream = FeedbackStream(client, name, inputs, most_bytes, FieldNames.of(where))
         partitions = [
             (stack.enter_context(open_client(where.server, own.input)), own.input, own.output)
             for own in names
         ]
+        limits = (where.max_text_bytes, FieldNames.of(where))
+        homes = {home: reader for reader, home, _ in partitions}
+        stream = FeedbackStream(client, where.feedback_stream, inputs, *limits, homes)
         job = Job(
             settings,
             stream,
