@@ -49,14 +49,17 @@ REFUSALS = {
     "NOAUTH": "auth",
     "WRONGPASS": "auth",
     "unauthenticated": "auth",
+    "AUTH <password> called": "auth",
+    "but no password is set": "auth",
     "NOPERM": "noperm",
     "WRONGTYPE": "wrongtype",
     "ACL failure": "noperm",
     "The user executing the script can't": "noperm",
 }
 """What a server says when it refuses, and the word that metrics count it under. To a command of
-more than ten words from nobody that it knows it says 'unauthenticated multibulk length'. The last
-two are Valkey's and Redis's words for NOPERM inside a script."""
+more than ten words from nobody that it knows it says 'unauthenticated multibulk length'; what it
+says of a password where none is set depends on its age. The last two are Valkey's and Redis's words
+for NOPERM inside a script."""
 
 KINDS = frozenset({*REFUSALS.values(), "nogroup", "timeout", "tls", "away", "other"})
 """Every kind that an UnavailableError has."""

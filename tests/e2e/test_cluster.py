@@ -198,7 +198,8 @@ def test_corrections_across_slots(
     inputs = tuple(Partitions.input(number) for number in range(PARTITIONS))
     with open_client(with_cluster(cluster.url), said) as client:
         bare = client.xadd(said, {"label": "ham", "entry": entry, "stream": inputs[0]}).decode()
-        found = FeedbackStream(client, said, inputs, 1000, tuple(partitions.clients)).read()
+        homes = dict(zip(inputs, partitions.clients, strict=True))
+        found = FeedbackStream(client, said, inputs, 1000, homes=homes).read()
         texts = {word.id: word.text for word in found if isinstance(word, Correction)}
         client.delete(said)
     assert texts[by_entry.out.strip()] == texts[bare] == "a message"
