@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from filterd.address import Address
 from filterd.classifier import Classifier
+from filterd.entries import FieldNames
 from filterd.errors import ArtifactError, SettingsError, UnavailableError
 from filterd.streams.client import open_client, reachable
 from filterd.streams.examination import Examination, Finding
 from filterd.streams.names import StreamNames
+from filterd.terminal import printable
 
 if TYPE_CHECKING:
     from filterd.settings import Settings
@@ -31,7 +33,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 def as_line(finding: Finding) -> str:
     """Level, topic and what it says."""
-    return f"{finding.level:<7} {finding.topic:<12} {finding.says}"
+    return f"{finding.level:<7} {finding.topic:<12} {printable(finding.says)}"
 
 
 def as_json(findings: list[Finding]) -> str:
@@ -51,7 +53,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
     try:
         with reachable(settings.server) as url:
             for own in names:
-                for finding in _of(url, own, settings.consumer_name):
+                for finding in _of(url, own, settings):
                     said.setdefault(finding, []).append(own.input)
     except (UnavailableError, SettingsError) as error:
         said[Finding("change", "redis", str(error))] = [own.input for own in names]
@@ -60,11 +62,12 @@ def _redis(settings: Settings) -> Iterator[Finding]:
         yield replace(finding, says=where + finding.says)
 
 
-def _of(url: str, names: StreamNames, consumer: str) -> Iterator[Finding]:
+def _of(url: str, names: StreamNames, settings: Settings) -> Iterator[Finding]:
     """Of one partition; the others are examined where its server is away."""
     try:
         with open_client(url, names.input) as client:
-            yield from Examination(client, names, consumer).findings()
+            field = FieldNames.of(settings).text
+            yield from Examination(client, names, settings.consumer_name, field).findings()
     except UnavailableError as error:
         yield Finding("change", "redis", str(error))
 

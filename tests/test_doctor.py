@@ -14,7 +14,9 @@ from filterd import doctor
 from filterd.settings import Settings
 from filterd.streams import examination
 from filterd.streams.examination import RIGHTS, Examination
+from filterd.streams.lease import lease_key
 from filterd.streams.names import StreamNames
+from filterd.streams.presence import daemons_key
 from tests.commands import filterd
 from tests.servers import RedisServer
 
@@ -92,6 +94,27 @@ def test_keys_of_the_wrong_type(own: redis.Redis) -> None:
         "types: out is a list",
         "types: {in}:watermark:g is a stream",
     ]
+
+
+def test_entries_whose_message_is_in_another_field(own: redis.Redis) -> None:
+    own.xgroup_create("in", "g", "0", mkstream=True)
+    own.xadd("in", {"body": "hello", "ticket": "7"})
+    own.xadd("in", {"body\n": "hello"})
+    (said,) = [line for line in lines(own) if line.startswith("fields")]
+    assert said == (
+        "fields: 2 of the newest 2 entries of in have no field text, but body, body\n, ticket: "
+        "set FILTERD_TEXT_FIELD to what holds the message"
+    )
+    own.xadd("in", {"text": "hello"})
+    assert not [line for line in lines(own) if line.startswith("fields")]
+    assert any(line.startswith("fields: 2 of the newest 3") for line in lines(own, "note"))
+
+
+def test_keys_of_daemons_at_work_are_of_their_types(own: redis.Redis) -> None:
+    own.xgroup_create("in", "g", "0", mkstream=True)
+    own.hset(daemons_key("in", "g"), "me", "{}")
+    own.set(lease_key("in", "g", "me"), "x")
+    assert not [line for line in lines(own) if line.startswith("types")]
 
 
 def test_groups_that_hold_back_trimming(own: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:

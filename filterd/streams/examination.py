@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from redis.crc import key_slot
 
+from filterd.entries import DEFAULT_NAMES
 from filterd.errors import UnavailableError
 from filterd.streams.connection import translated
 from filterd.streams.consumer import id_ms, watermark_key
@@ -34,6 +35,11 @@ CLOCK_S = 2.0
 FULL = 0.9
 GONE_MS = 3_600_000
 MANY_CONSUMERS = 100
+
+TYPES = ("stream", "stream", "stream", "string", "string", "hash")
+"""Of the keys that RIGHTS numbers."""
+NEWEST = 20
+SHOWN_FIELDS = 5
 
 # Keys of RIGHTS: 1 input, 2 output, 3 dead letters, 4 watermark, 5 lease, 6 the group's daemons.
 RIGHTS = tuple(
@@ -63,8 +69,14 @@ class Finding:
 class Examination:
     """Asks one server about one group's streams."""
 
-    def __init__(self, client: redis.Redis, names: StreamNames, consumer: str) -> None:
-        self._client, self._names = client, names
+    def __init__(
+        self,
+        client: redis.Redis,
+        names: StreamNames,
+        consumer: str,
+        text_field: bytes = DEFAULT_NAMES.text,
+    ) -> None:
+        self._client, self._names, self._text_field = client, names, text_field
         self._keys = (
             *(names.input, names.output, names.dead),
             watermark_key(names.input, names.group),
@@ -77,7 +89,7 @@ class Examination:
         """Everything. What the server refuses to tell is a note, where a daemon can do without."""
         checks: tuple[Callable[[], Iterator[Finding]], ...] = (
             *(self._version, self._persistence, self._memory, self._timeouts, self._slots),
-            *(self._types, self._rights, self._clock, self._groups),
+            *(self._types, self._rights, self._clock, self._groups, self._fields),
         )
         for check in checks:
             try:
@@ -169,7 +181,7 @@ class Examination:
     def _types(self) -> Iterator[Finding]:
         wrong = False
         for number, key in enumerate(self._keys):
-            wanted, found = "stream" if number < 3 else "string", _text(self._client.type(key))
+            wanted, found = TYPES[number], _text(self._client.type(key))
             if found not in (wanted, "none"):
                 wrong = True
                 says = f"{key} is a {found}, not a {wanted}: rename it, or set another name"
@@ -245,6 +257,18 @@ class Examination:
             at_ms = id_ms(group["last-delivered-id"].decode())
             late = max(0, id_ms(newest[0][0].decode()) - at_ms) // 1000 if newest else 0
             yield Finding("note", "groups", f"{says}: it is {late} s behind")
+
+    def _fields(self) -> Iterator[Finding]:
+        name, field = self._names.input, _text(self._text_field)
+        newest: Any = self._client.xrevrange(name, count=NEWEST)
+        without = [fields for _, fields in newest if self._text_field not in fields]
+        if not without:
+            return
+        seen = sorted({_text(found) for fields in without for found in fields})[:SHOWN_FIELDS]
+        says = f"{len(without)} of the newest {len(newest)} entries of {name} have no field {field}"
+        says += f", but {', '.join(seen)}: set FILTERD_TEXT_FIELD to what holds the message"
+        level: Level = "change" if len(without) == len(newest) else "note"
+        yield Finding(level, "fields", says)
 
     def _config(self, *names: str) -> dict[str, str]:
         found: Any = {}
