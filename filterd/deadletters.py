@@ -27,7 +27,8 @@ class Found:
     def replay(self) -> str | None:
         """``id<TAB>new entry's id``, and of a partition its stream; None where it was closed."""
         new = self.among.replay(self.letter)
-        return None if new is None else "\t".join(filter(None, (self.id, new, self.letter.stream)))
+        shown = (self.id, new, printable(self.letter.stream))
+        return None if new is None else "\t".join(filter(None, shown))
 
     def drop(self) -> str | None:
         """Its id; None where somebody else closed it before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -31,7 +32,21 @@ class DeadLog:
             if isinstance(outcome, DeadLetter):
                 self._new[outcome.reason] += 1
                 self._details[outcome.reason] = outcome.detail
-        if not self._new or self._clock() < self._due_s:
+        if self._clock() >= self._due_s:
+            self.tell()
+
+    async def run(self) -> None:
+        """Tell of those that nothing was settled behind, too; until it is cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(EVERY_S)
+                self.tell()
+        finally:
+            self.tell()
+
+    def tell(self) -> None:
+        """Say what has not been said."""
+        if not self._new:
             return
         for reason, count in self._new.items():
             detail = self._details[reason]

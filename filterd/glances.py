@@ -41,28 +41,30 @@ class Glances:
 
     def __init__(self, sight: Callable[[bool], Sight | None], every_s: float) -> None:
         self._sight, self._every_s = sight, every_s
-        self._lock = asyncio.Lock()
+        self._locks = {True: asyncio.Lock(), False: asyncio.Lock()}
         self._made: dict[bool, tuple[float, Glance]] = {}
         self._looks: dict[bool, asyncio.Task[Glance]] = {}
 
     async def newest(self, texts: bool) -> Glance:
         """What every listener is told in this tick. texts: whether they are shown."""
-        async with self._lock:
-            at_s = asyncio.get_running_loop().time()
+        clock = asyncio.get_running_loop().time
+        async with self._locks[texts]:
             made_s, glance = self._made.get(texts, (-math.inf, Glance()))
-            if at_s - made_s > self._every_s / 2:
+            if clock() - made_s > self._every_s / 2:
                 glance = await self._in_time(texts)
-                self._made[texts] = (at_s, glance)
+                self._made[texts] = (clock(), glance)
         return glance
 
     async def _in_time(self, texts: bool) -> Glance:
         """A look that takes longer than a tick goes on, and a later glance has what it found."""
-        look = self._looks.pop(texts, None) or asyncio.create_task(self._look(texts))
+        look = self._looks.get(texts)
+        if look is None:
+            look = self._looks[texts] = asyncio.create_task(self._look(texts))
         done, _ = await asyncio.wait({look}, timeout=self._every_s)
-        if done:
-            return look.result()
-        self._looks[texts] = look
-        return Glance(unknown="Redis takes long to answer")
+        if not done:
+            return Glance(unknown="Redis takes long to answer")
+        del self._looks[texts]
+        return look.result()
 
     async def _look(self, texts: bool) -> Glance:
         sight = self._sight(texts)

@@ -97,33 +97,34 @@ async def _run(
     stop: asyncio.Event,
     waiting: list[str],
 ) -> None:
-    names = StreamNames.all_of(settings)
-    consumers = [Consumer(clients.of(own.input), _read_config(settings, own)) for own in names]
-    wait = Wait(settings.wait_replicas) if settings.wait_replicas else None
-    settlers = [_settler(settings, clients.of(own.input), own, wait) for own in names]
-    scorer = Scorer(
-        classifier,
-        metrics,
-        max_bytes=settings.max_text_bytes,
-        max_deliveries=settings.max_deliveries,
-        duplicates=settings.duplicate_cache,
-        names=FieldNames.of(settings),
-    )
+    partitions = _partitions(settings, clients)
+    scorer = _scorer(settings, classifier, metrics)
     show(lambda: scorer.classifier)
     limits = PipelineConfig(settings.linger_s, settings.claim_idle_s)
-    partitions = list(zip(consumers, settlers, strict=True))
     shadows = clients.of(settings.shadow_stream)
     disagreements = Disagreements(shadows, settings.shadow_stream, show_text=settings.shadow_text)
     shadow = Shadow(settings.shadow_share, metrics, disagreements)
-    pipeline = Pipeline(limits, partitions, scorer, metrics, stop, [shadow.watch, DeadLog().watch])
-    retention_s = settings.input_retention_s
-    trimmers = [Trimmer(clients.of(o.input), o.input, o.group, retention_s) for o in names]
+    dead = DeadLog()
+    pipeline = Pipeline(limits, partitions, scorer, metrics, stop, [shadow.watch, dead.watch])
     upkeep = [
-        asyncio.create_task(watch(consumers, metrics)),
-        asyncio.create_task(trim(trimmers)),
+        asyncio.create_task(watch([consumer for consumer, _ in partitions], metrics)),
+        asyncio.create_task(trim(_trimmers(settings, clients))),
         asyncio.create_task(reloader.run(partial(_swap, scorer, metrics))),
         asyncio.create_task(_shadow(settings, metrics, shadow)),
+        asyncio.create_task(dead.run()),
     ]
+    try:
+        await _until_drained(pipeline, stop, waiting, settings.drain_s)
+    finally:
+        for task in upkeep:
+            task.cancel()
+        await asyncio.gather(*upkeep, return_exceptions=True)
+
+
+async def _until_drained(
+    pipeline: Pipeline, stop: asyncio.Event, waiting: list[str], drain_s: float
+) -> None:
+    """Serve until it is time to stop, then settle what is in flight, as far as time allows."""
     serving = asyncio.create_task(pipeline.run())
     stopped = asyncio.create_task(stop.wait())
     try:
@@ -131,17 +132,17 @@ async def _run(
             waiting[0] = pipeline.waiting_for
             await asyncio.wait({serving, stopped}, timeout=0.1, return_when=asyncio.FIRST_COMPLETED)
         waiting[0] = "draining"
-        await asyncio.wait({serving}, timeout=settings.drain_s)
+        await asyncio.wait({serving}, timeout=drain_s)
         if not serving.done():
-            log.warning("not drained in time; the rest stays pending", seconds=settings.drain_s)
+            log.warning("not drained in time; the rest stays pending", seconds=drain_s)
             serving.cancel()
             await asyncio.wait({serving})
         else:
             serving.result()
     finally:
-        for task in (*upkeep, stopped, serving):
+        for task in (stopped, serving):
             task.cancel()
-        await asyncio.gather(*upkeep, stopped, serving, return_exceptions=True)
+        await asyncio.gather(stopped, serving, return_exceptions=True)
 
 
 def _load(settings: Settings, path: Path) -> Classifier:
@@ -184,6 +185,36 @@ def _serves(metrics: Metrics, classifier: Classifier) -> None:
 def _lease(settings: Settings, clients: Clients, stream: str) -> Lease:
     """Of all partitions together, kept beside the first one's stream."""
     return Lease(clients.of(stream), stream, settings.group, settings.consumer_name)
+
+
+def _scorer(settings: Settings, classifier: Classifier, metrics: Metrics) -> Scorer:
+    return Scorer(
+        classifier,
+        metrics,
+        max_bytes=settings.max_text_bytes,
+        max_deliveries=settings.max_deliveries,
+        duplicates=settings.duplicate_cache,
+        names=FieldNames.of(settings),
+    )
+
+
+def _partitions(settings: Settings, clients: Clients) -> list[tuple[Consumer, Settler]]:
+    """Who reads and who settles, of each partition."""
+    wait = Wait(settings.wait_replicas) if settings.wait_replicas else None
+    return [
+        (
+            Consumer(clients.of(own.input), _read_config(settings, own)),
+            _settler(settings, clients.of(own.input), own, wait),
+        )
+        for own in StreamNames.all_of(settings)
+    ]
+
+
+def _trimmers(settings: Settings, clients: Clients) -> list[Trimmer]:
+    return [
+        Trimmer(clients.of(own.input), own.input, own.group, settings.input_retention_s)
+        for own in StreamNames.all_of(settings)
+    ]
 
 
 def _read_config(settings: Settings, names: StreamNames) -> ReadConfig:

@@ -155,8 +155,10 @@ class Settings(BaseSettings):
     @field_validator("carry_fields")
     @classmethod
     def _no_verdict_fields(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        read = {str(info.data.get(field)) for field in ("text_field", "id_field")}
-        taken = sorted(VERDICT_FIELDS.union(read).intersection(names))
+        for field in ("text_field", "id_field"):
+            if info.data.get(field) in names:
+                raise ValueError(f"{info.data[field]} is {PREFIX}{field.upper()} already")
+        taken = sorted(VERDICT_FIELDS.intersection(names))
         if taken:
             raise ValueError(f"verdicts use the names {', '.join(taken)} themselves")
         return names
@@ -189,6 +191,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"FILTERD_SHOW_TEXT where others reach the page ({self.http_host}) needs "
                 "FILTERD_HTTP_TOKEN"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fields_differ(self) -> Self:
+        if self.text_field == self.id_field:
+            raise ValueError(
+                f"FILTERD_TEXT_FIELD and FILTERD_ID_FIELD are both {self.text_field}: "
+                "they must differ"
             )
         return self
 

@@ -118,7 +118,7 @@ def chosen(
     ends = [view.end() for view in views]
     if all(end == "0" for end in ends):
         names = ", ".join(view.stream for view in views)
-        note(f"filterd: no verdict yet in {names}: FILTERD_OUTPUT_STREAM names another")
+        note(f"filterd: no verdict yet in {names}; FILTERD_OUTPUT_STREAM says where they go")
     cursors = ["0"] * len(views) if from_start else ends
     chunks = following(views, cursors) if follow else until_now(views, cursors)
     left = count

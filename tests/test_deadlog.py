@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from structlog.testing import capture_logs
 
 from filterd.deadlog import EVERY_S, DeadLog
@@ -15,7 +17,7 @@ def settled(*reasons: Reason) -> Settled:
     return Settled(0, (*letters, answer), (), (), None)
 
 
-def test_one_line_a_minute_counts_them_all() -> None:
+async def test_one_line_a_minute_counts_them_all() -> None:
     now_s = [0.0]
     watching = DeadLog(lambda: now_s[0])
     with capture_logs() as lines:
@@ -27,5 +29,11 @@ def test_one_line_a_minute_counts_them_all() -> None:
         assert [(line["reason"], line["count"]) for line in lines] == [("no-text", 1)]
         now_s[0] = EVERY_S
         watching.watch(settled())
+        watching.watch(settled("no-text"))
+        running = asyncio.ensure_future(watching.run())
+        await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait({running})
+        assert (lines.pop()["reason"], watching._new) == ("no-text", {})
     found = [(line["reason"], line["count"], line["last"]) for line in lines[1:]]
     assert found == [("no-text", 10, "no-text indeed"), ("poison", 10, "poison indeed")]

@@ -93,8 +93,12 @@ def test_bad_value_names_its_variable(
 
 
 def test_names_of_verdicts_cannot_be_carried() -> None:
-    said = refused("verdicts use the names", carry_fields="user,score,id,text")
-    assert "id, score, text" in said
+    said = refused("verdicts use the names", carry_fields="user,score,label")
+    assert "label, score" in said
+    refused("text is FILTERD_TEXT_FIELD already", carry_fields="user,text")
+    refused("ticket is FILTERD_ID_FIELD already", carry_fields="ticket", id_field="ticket")
+    refused("id", carry_fields="id", id_field="ticket")
+    refused("both body: they must differ", text_field="body", id_field="body")
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,12 +44,13 @@ def test_precisions_are_compared_in_turn() -> None:
 
     def work(name: str, seconds: float) -> None:
         ran.append(name)
-        time.sleep(0.05 if len(ran) <= 2 else seconds)
+        now_s[0] += 0.05 if len(ran) <= 2 else seconds
 
+    now_s = [0.0]
     works = {"fp32": lambda: work("fp32", 0.002), "int8": lambda: work("int8", 0.01)}
-    times = dict(tuning.in_turn(works))
+    times = dict(tuning.in_turn(works, lambda: now_s[0]))
     assert ran == ["fp32", "int8"] * tuning.ROUNDS
-    assert times["fp32"] < times["int8"] < 0.05
+    assert times == {"fp32": pytest.approx(0.002), "int8": pytest.approx(0.01)}
 
 
 @pytest.mark.parametrize(("seconds", "best"), [(0.5, "int8"), (0.9, "fp32"), (2.0, "fp32")])

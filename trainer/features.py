@@ -76,7 +76,7 @@ def _fill(
     rows = np.memmap(aside, dtype=np.float32, mode="r+", shape=shape)
     mine = list(_batches(ids))[workers.local_rank :: workers.local_size]
     total = sum(len(ids[index]) for batch in mine for index in batch)
-    with progress(title, "token", total=total, unit_scale=True) as bar:
+    with progress(title, "token", total=total, unit_scale=True, disable=not workers.leads) as bar:
         for batch in mine:
             _write(rows, starts, batch, run(model, stop, [ids[index] for index in batch]))
             bar.update(sum(len(ids[index]) for index in batch))

@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 EVERY_S = 15.0
-LINE = "{desc}: {percentage:.0f}% of {total_fmt}, {elapsed} so far, {remaining} to go"
+LINE = "{desc}: {percentage:.0f}% of {total_fmt}, {elapsed} so far, {remaining} to go{postfix}"
 
 
 def progress(
@@ -24,7 +24,7 @@ def progress(
     given = {"desc": what, "unit": unit, "total": total, "leave": False, **more}
     if sys.stderr.isatty():
         return tqdm(over, **given)
-    pace = {"delay": EVERY_S, "mininterval": EVERY_S, "maxinterval": EVERY_S}
+    pace = {"delay": EVERY_S, "mininterval": EVERY_S, "maxinterval": EVERY_S, "position": 0}
     return tqdm(over, **given, **pace, file=_Lines(), bar_format=LINE)
 
 

@@ -24,6 +24,7 @@ STREAMS = (
 @click.argument("label", required=False, type=click.Choice(["spam", "ham"]))
 @click.argument("text", required=False)
 @click.option("--entry", metavar="ID", help="The message's id in the input stream, not its text.")
+@click.option("--stream", metavar="NAME", help="The input stream of ID, where there are several.")
 @click.option("--withdraw", metavar="ID", help="Take back the feedback that printed this id.")
 @click.option("--id", "own_id", help="Your own id of the message.")
 @click.option("--source", default="cli", show_default=True, help="Who says so.")
@@ -33,6 +34,7 @@ def feedback(
     label: Label | None,
     text: str | None,
     entry: str | None,
+    stream: str | None,
     withdraw: str | None,
     own_id: str | None,
     source: str,
@@ -48,7 +50,9 @@ def feedback(
     filterd feedback ham --entry 1700000000000-0
     filterd feedback --withdraw 1700000000500-0
     """
-    word = _word(label, text, entry, withdraw, own_id, source)
+    if entry and not stream:  # as `filterd publish` prints it, where there are several
+        entry, _, stream = entry.partition("\t")
+    word = _word(label, text, entry, stream or None, withdraw, own_id, source)
     from filterd.entries import FieldNames
     from filterd.feedback import Withdrawal
     from filterd.streams.client import open_clients
@@ -56,16 +60,18 @@ def feedback(
     from filterd.streams.names import StreamNames
 
     inputs = tuple(names.input for names in StreamNames.all_of(settings))
-    name, read = settings.feedback_stream, () if entry is None else inputs
-    with open_clients(settings.server, [name, *read]) as (client, *messages):
+    if entry and not stream and len(inputs) > 1:
+        raise click.UsageError(f"--entry among {len(inputs)} streams needs --stream NAME")
+    name, home = settings.feedback_stream, stream or inputs[0]
+    with open_clients(settings.server, [name, home] if entry else [name]) as (client, *messages):
         limits = (settings.max_text_bytes, FieldNames.of(settings))
-        homes = dict(zip(read, messages, strict=True))
-        stream = FeedbackStream(client, name, inputs, *limits, homes)
+        homes = {home: messages[0]} if messages else {}
+        opinions = FeedbackStream(client, name, inputs, *limits, homes)
         done: Word
         if isinstance(word, Withdrawal):
-            done = stream.withdraw(word.withdraws)
+            done = opinions.withdraw(word.withdraws)
         else:
-            done = stream.correct(word)
+            done = opinions.correct(word)
     click.echo(_as_json(done) if as_objects else done.id)
 
 
@@ -73,6 +79,7 @@ def _word(
     label: Label | None,
     text: str | None,
     entry: str | None,
+    stream: str | None,
     withdraw: str | None,
     own_id: str | None,
     source: str,
@@ -89,7 +96,9 @@ def _word(
         raise click.UsageError("give either spam or ham, or --withdraw ID")
     if (text is None) == (entry is None):
         raise click.UsageError("give either TEXT or --entry ID")
-    return Correction("", label, text, entry, own_id=own_id, source=source)
+    if stream is not None and entry is None:
+        raise click.UsageError("--stream goes with --entry")
+    return Correction("", label, text, entry, stream=stream, own_id=own_id, source=source)
 
 
 def _as_json(word: Word) -> str:

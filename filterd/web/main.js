@@ -83,6 +83,7 @@ async function followArtifact({ artifact }) {
   state.artifact = artifact;
   const status = await ask("GET", "/api/status").catch(() => null);
   if (status) scores.reference = status.reference;
+  else state.artifact = undefined; // asked again with the next tick
 }
 
 function daemonRow(one) {

@@ -43,7 +43,7 @@ export class Verdicts {
   add(fresh, unknown = "") {
     const back = this.unknown && !unknown;
     this.unknown = unknown;
-    if (back) this.search(); // what was missed meanwhile
+    if (back) this.search(false); // what was missed meanwhile; what is held stays
     if (!fresh.length) {
       this.tellEmpty();
       return;
@@ -69,8 +69,8 @@ export class Verdicts {
     return (!wanted.label || wanted.label === label) && wanted.min <= score && score <= wanted.max;
   }
 
-  /** What the daemon still has of the wanted kind. */
-  async search() {
+  /** What the daemon still has of the wanted kind. anyway: shown also where rows are held. */
+  async search(anyway = true) {
     const { label, min, max } = this.filter;
     const query = new URLSearchParams({ label, min, max, count: SHOWN });
     const asked = (this.asked = query.toString());
@@ -78,11 +78,12 @@ export class Verdicts {
       const { verdicts, unknown } = await ask("GET", `/api/verdicts?${query}`);
       if (asked !== this.asked) return;
       this.seen = verdicts;
-      this.draw(true);
+      this.failed = "";
+      this.draw(anyway);
       if (unknown) toast(`Some verdicts are missing. ${unknown}`);
     } catch (error) {
       if (asked !== this.asked) return;
-      this.unknown = error.message;
+      this.failed = error.message;
       if (this.seen.length) toast(error.message);
       this.tellEmpty();
     }
@@ -112,7 +113,8 @@ export class Verdicts {
     const none = this.seen.length === 0;
     byId("verdicts-table").hidden = none;
     byId("empty").hidden = !none;
-    if (this.unknown) byId("empty").textContent = `Unknown: ${this.unknown}`;
+    const why = this.failed || this.unknown;
+    if (why) byId("empty").textContent = `Unknown: ${why}`;
     else if (label || min > 0 || max < 1) byId("empty").textContent = "None of this kind.";
     else byId("empty").textContent = `No verdicts yet. They appear here as soon as messages are published to ${this.input || "the stream"}.`;
   }

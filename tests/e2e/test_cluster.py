@@ -188,7 +188,11 @@ def test_corrections_across_slots(
     names |= {"feedback_stream": said}
     entry = partitions.clients[0].xadd(Partitions.input(0), {"text": "a message"}).decode()
     by_text = filterd("feedback", "spam", "some text", **names)
-    by_entry = filterd("feedback", "ham", "--entry", entry, **names)
+    by_entry = filterd("feedback", "ham", "--entry", f"{entry}\t{Partitions.input(0)}", **names)
+    elsewhere = filterd("feedback", "ham", "--entry", entry, "--stream", "{other}:in", **names)
+    assert "messages are in" in elsewhere.error
+    nowhere = filterd("feedback", "ham", "--entry", entry, **names)
+    assert (nowhere.code, "needs --stream NAME" in nowhere.err) == (2, True)
     taken_back = filterd("feedback", "--withdraw", by_text.out.strip(), **names)
     assert [by_text.code, by_entry.code, taken_back.code] == [0, 0, 0], (by_entry, taken_back)
     settings = {name.upper(): value for name, value in names.items() if name != "redis_url"}

@@ -66,13 +66,14 @@ def retrain(settings: TrainerSettings, as_json: bool) -> None:
             (stack.enter_context(open_client(where.server, own.input)), own.input, own.output)
             for own in names
         ]
-        limits = (where.max_text_bytes, FieldNames.of(where))
+        fields = FieldNames.of(where)
+        limits = (where.max_text_bytes, fields)
         homes = {home: reader for reader, home, _ in partitions}
         stream = FeedbackStream(client, where.feedback_stream, inputs, *limits, homes)
         job = Job(
             settings,
             stream,
-            Traffic(partitions),
+            Traffic(partitions, fields.text),
             lambda line: click.echo(line, err=True),
             lambda _: None,
         )

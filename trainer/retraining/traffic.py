@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import redis
 
+from filterd.entries import DEFAULT_NAMES
 from filterd.streams.connection import translated
 
 MOST = 2000
@@ -16,9 +17,13 @@ MOST = 2000
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Where messages come in and verdicts go out: of each partition a client, and both streams."""
+    """Where messages come in and verdicts go out: of each partition a client, and both streams.
+
+    text_field: of the messages.
+    """
 
     partitions: Sequence[tuple[redis.Redis, str, str]]
+    text_field: bytes = DEFAULT_NAMES.text
 
     def latest(self) -> tuple[list[str], list[float]]:
         """The texts and the scores of the last messages and verdicts, which need not be the same.
@@ -28,7 +33,7 @@ class Traffic:
         texts: list[str] = []
         scores: list[float] = []
         for client, messages, verdicts in self.partitions:
-            found = self._last(client, messages, b"text")
+            found = self._last(client, messages, self.text_field)
             texts += [value.decode(errors="replace") for value in found]
             scores += [float(value) for value in self._last(client, verdicts, b"score")]
         return texts, scores
