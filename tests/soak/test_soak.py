@@ -107,6 +107,8 @@ class TestLedger:
         ("one: tasks", 101, False),
         ("one: tasks", 102, True),
         ("server: keys", 80, False),
+        ("one: connections", 8, False),
+        ("one: connections", 9, True),
     ],
 )
 def test_growth_is_seen_where_it_counts(name: str, end: float, grows: bool) -> None:

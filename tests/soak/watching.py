@@ -17,6 +17,8 @@ MEGABYTE = 1024 * 1024
 SAMPLES = 720
 WARM_UP = 0.2
 MOST_GROWTH = 0.05
+MOST_CONNECTIONS = 8
+"""A pool keeps as many as its tasks ever needed at once, which faults bring about, and no more."""
 TOO_SHORT = 50
 """Fewer samples than this say nothing about growth."""
 
@@ -38,11 +40,15 @@ class Trend:
 
     @property
     def grows(self) -> bool:
-        """Whether that is too much: a twentieth of what fluctuates, more than one of the rest."""
+        """Whether that is too much: a twentieth of what fluctuates, more than one of the rest.
+
+        Connections have a bound instead."""
         if self.samples < TOO_SHORT:
             return False
         if self.name.endswith(("MB", "entries")):
             return self.growth > MOST_GROWTH
+        if self.name.endswith("connections"):
+            return self.end > MOST_CONNECTIONS
         return self.end > self.warm + 1
 
 
@@ -118,9 +124,11 @@ def _of_daemon(daemon: Daemon) -> dict[str, float]:
     process = psutil.Process(daemon.process.pid)
     if process.status() == psutil.STATUS_STOPPED:
         raise OSError("frozen just now")
+    connections = sum(bool(one.raddr) for one in process.net_connections())
     return {
         "memory, MB": process.memory_info().rss / MEGABYTE,
-        "descriptors": process.num_fds(),
+        "descriptors": process.num_fds() - connections,
+        "connections": connections,
         "threads": process.num_threads(),
         "tasks": daemon.metric("filterd_tasks"),
     }
