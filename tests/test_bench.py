@@ -11,6 +11,7 @@ import pytest
 
 from filterd.bench import Load, Step, arrivals, messages
 from filterd.sweep import Bound, sweep
+from tests.commands import filterd
 
 
 def test_arrivals_are_poisson() -> None:
@@ -65,3 +66,10 @@ def test_a_sweep_finds_the_highest_rate_that_holds(limit: float, first: float) -
 def test_a_sweep_says_where_nothing_holds(measure: Callable[[float], Step]) -> None:
     found = sweep(measure, Bound(99, 100), 100.0)
     assert found.best_rate is None
+
+
+def test_several_partitions_are_refused() -> None:
+    names = {name: f"{{sms-*}}:{name}" for name in ("input_stream", "output_stream", "dead_stream")}
+    done = filterd("bench", "--partitions", "2", **names)
+    assert done.code == 2
+    assert "--partitions 1 loads {sms-0}:input_stream" in done.err

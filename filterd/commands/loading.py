@@ -25,7 +25,7 @@ NEW = click.Path(path_type=Path, dir_okay=False)
 @click.command(
     cls=Command,
     fields=(
-        *("redis_url", "input_stream", "text_field", "id_field"),
+        *("redis_url", "input_stream", "text_field", "id_field", "partitions"),
         *("output_stream", "dead_stream"),
     ),
     short_help="Send messages at given rates; show throughput and latency.",
@@ -116,6 +116,7 @@ def bench(
     from filterd import sweep
     from filterd.entries import FieldNames
     from filterd.streams.client import open_client
+    from filterd.streams.names import StreamNames
     from filterd.terminal import note, progress, write_line
 
     if plot_to is not None:
@@ -124,8 +125,11 @@ def bench(
     bound = sweep.Bound(float(percentile), bound_ms) if sweeping else None
     if not as_objects:
         write_line(_row(HEAD))
-    with open_client(settings.redis_url.get_secret_value()) as client:
-        names = (settings.input_stream, settings.output_stream, settings.dead_stream)
+    own, *others = StreamNames.all_of(settings)
+    if others:
+        raise click.UsageError(f"a bench loads one partition: --partitions 1 loads {own.input}")
+    names = (own.input, own.output, own.dead)
+    with open_client(settings.server, own.input) as client:
         streams = work.Streams(*names, FieldNames.of(settings))
         runner = work.Bench(client, streams, texts)
 

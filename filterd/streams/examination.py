@@ -39,7 +39,9 @@ MANY_CONSUMERS = 100
 TYPES = ("stream", "stream", "stream", "string", "string", "hash")
 """Of the keys that RIGHTS numbers."""
 NEWEST = 20
-SHOWN_FIELDS = 5
+SHOWN_FIELDS, LONGEST_NAME = 5, 40
+ENOUGH = 3
+"""Entries without the field of the message from which on it is no accident."""
 
 # Keys of RIGHTS: 1 input, 2 output, 3 dead letters, 4 watermark, 5 lease, 6 the group's daemons.
 RIGHTS = tuple(
@@ -54,7 +56,7 @@ RIGHTS = tuple(
     """.replace("\n", "|").split("|")
     if line.strip()
 )
-"""Every command that a daemon sends, itself, from a script or for its page."""
+"""Every command that a daemon sends to these keys, itself, from a script or for its page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,10 +266,11 @@ class Examination:
         without = [fields for _, fields in newest if self._text_field not in fields]
         if not without:
             return
-        seen = sorted({_text(found) for fields in without for found in fields})[:SHOWN_FIELDS]
+        seen = sorted({_text(found)[:LONGEST_NAME] for fields in without for found in fields})
         says = f"{len(without)} of the newest {len(newest)} entries of {name} have no field {field}"
-        says += f", but {', '.join(seen)}: set FILTERD_TEXT_FIELD to what holds the message"
-        level: Level = "change" if len(without) == len(newest) else "note"
+        says += f", but {', '.join(seen[:SHOWN_FIELDS])}: "
+        says += "set FILTERD_TEXT_FIELD to what holds the message"
+        level: Level = "change" if len(without) == len(newest) >= ENOUGH else "note"
         yield Finding(level, "fields", says)
 
     def _config(self, *names: str) -> dict[str, str]:
