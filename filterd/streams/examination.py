@@ -269,9 +269,11 @@ class Examination:
         seen = sorted({_text(found)[:LONGEST_NAME] for fields in without for found in fields})
         says = f"{len(without)} of the newest {len(newest)} entries of {name} have no field {field}"
         says += f", but {', '.join(seen[:SHOWN_FIELDS])}: "
-        says += "set FILTERD_TEXT_FIELD to what holds the message"
-        level: Level = "change" if len(without) == len(newest) >= ENOUGH else "note"
-        yield Finding(level, "fields", says)
+        if len(without) == len(newest) >= ENOUGH:
+            remedy = "set FILTERD_TEXT_FIELD to what holds the message"
+            yield Finding("change", "fields", says + remedy)
+        else:
+            yield Finding("note", "fields", says + "those become dead letters")
 
     def _config(self, *names: str) -> dict[str, str]:
         found: Any = {}

@@ -91,7 +91,10 @@ class FeedbackStream:
         with translated():
             found: Any = self._client(stream).xrange(stream, entry, entry)
         if not found:
-            raise FeedbackError(f"message {entry} is not in {stream} any more: give its text")
+            raise FeedbackError(
+                f"message {entry} is not in {stream}, or not any more: give its text, or the id in "
+                "the field 'entry' of its verdict"
+            )
         text = _value(found, self.names.text)
         if text is None:
             raise FeedbackError(f"message {entry} has no text that can be read")

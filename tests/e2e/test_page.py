@@ -290,7 +290,8 @@ def test_history_is_filtered_and_paused(open_page: OpenPage) -> None:
     )
     page.get_by_label("Score from").fill("0")
     page.get_by_label("to", exact=True).fill("1")
-    page.keyboard.press("Enter")
+    with page.expect_response("**/api/verdicts?*max=1&*"):  # what is asked for shows, held or not
+        page.keyboard.press("Enter")
     pause = page.locator("#pause")
     pause.click()
     newest = page.locator("#rows tr").first.inner_text()
