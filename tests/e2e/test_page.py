@@ -274,11 +274,13 @@ def test_verdict_is_corrected_and_taken_back(open_page: OpenPage, scene: Scene) 
 
 def test_history_is_filtered_and_paused(open_page: OpenPage) -> None:
     page = open_page()
-    labels = page.locator("#rows .label")
     for label in ("spam", "ham"):
         page.get_by_label("Label").select_option(label)
-        expect(labels.first).to_have_text(label)
-        assert set(labels.all_inner_texts()) == {label}
+        page.wait_for_function(
+            """label => { const shown = [...document.querySelectorAll('#rows .label')];
+                return shown.length > 0 && shown.every(one => one.textContent === label); }""",
+            arg=label,
+        )
     page.get_by_label("Label").select_option("")
     page.get_by_label("Score from").fill("0.2")
     page.get_by_label("to", exact=True).fill("0.7")
