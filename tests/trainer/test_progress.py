@@ -21,8 +21,8 @@ def test_lines_in_a_log(
     said = capsys.readouterr().err
     assert "\r" not in said
     lines = said.splitlines()
-    assert 2 <= len(lines) <= 8
-    form = r"epoch 1 of 3: \d+% of 100, 00:0\d so far, 00:0\d to go"
+    assert 1 <= len(lines) < 100  # of a hundred steps, not each
+    form = r"epoch 1 of 3: \d+% of 100, \d\d:\d\d so far, \d\d:\d\d to go"
     assert all(re.fullmatch(form, line) for line in lines), lines
 
 
