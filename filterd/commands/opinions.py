@@ -89,7 +89,7 @@ def _word(
     if label is None:
         if withdraw is None:
             raise click.UsageError("give either spam or ham, or --withdraw ID")
-        if entry is not None or own_id is not None:
+        if not (entry is stream is own_id is None):
             raise click.UsageError("--withdraw goes alone")
         return Withdrawal("", withdraw)
     if withdraw is not None:
