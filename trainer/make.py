@@ -27,7 +27,7 @@ from trainer.recipe import Recipe
 from trainer.training import Say
 
 ARTIFACTS = Path("artifacts")
-WORK = ARTIFACTS / ".work"
+WORK = ARTIFACTS / registry.WORK
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ from trainer.backbone import Start
 from trainer.course import Trained
 from trainer.fitting import Fitting
 
+WORK = ".work"
+"""Beside the artifacts: features and checkpoints, for an interrupted run and the next one."""
+
 LIBRARIES = (
     "confusable-homoglyphs",
     "filterd",

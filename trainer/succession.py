@@ -190,14 +190,18 @@ class Registry:
             return gone
 
     def _sweep(self, keep: int) -> None:
-        """Remove what was pruned, what a crash left of artifacts that were being written, and the
-        reports of all retrainings but the last: of those the history still tells.
+        """Remove what was pruned, what a crash left of artifacts that were being written, features
+        and checkpoints of more than a day ago, and the reports of all retrainings but the last:
+        of those the history still tells.
         """
         told = [str(change.run["report"]) for change in self.history() if change.run]
         for report in (self.folder / RUNS).glob("*"):
             if report.name not in told[-keep:]:
                 shutil.rmtree(report)
         yesterday = time.time() - STALE_S
+        for path in (self.folder / registry.WORK).glob("*"):
+            if path.stat().st_mtime < yesterday:
+                path.unlink()
         for path in self.folder.glob(".*"):
             written = path.name[1:].rpartition(".")[0] and path.stat().st_mtime < yesterday
             if path.name.startswith(TRASH) or written:

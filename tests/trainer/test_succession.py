@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from tests.killed import Reached, killed_at, steps_of
 from tests.trainer.runs import environment
 from trainer import durable
 from trainer.history import reigns
+from trainer.registry import WORK
 from trainer.succession import HISTORY, Registry
 
 
@@ -107,6 +109,17 @@ def test_pruning_leaves_what_is_linked_and_the_last_champions(registry: Registry
     assert registry.prune(1) == ["e", "b"]
     assert sorted(entry.name for entry in registry.entries()) == ["a", "c", "f"]
     assert not list(registry.folder.glob(".trash*"))
+
+
+def test_pruning_removes_features_and_checkpoints_of_yesterday(registry: Registry) -> None:
+    work = registry.folder / WORK
+    work.mkdir()
+    for name in ("old.f32", "run-old.pt", "new.f32"):
+        (work / name).write_bytes(b"rows")
+    for name in ("old.f32", "run-old.pt"):
+        os.utime(work / name, (0, 0))
+    registry.prune(5)
+    assert [path.name for path in work.iterdir()] == ["new.f32"]
 
 
 def test_a_torn_line_is_no_line(registry: Registry) -> None:
