@@ -15,7 +15,7 @@ from trainer.dataset import Message, read_file
 NAME = "trainer/corpus"
 FOLDER = Path(__file__).parent / "corpus"
 ENDINGS = [*["com"] * 8, *["net", "org", "info", "co", "in", "co.uk", "xyz", "io", "me", "app"]]
-_EXAMPLE = re.compile(r"\.example\b", re.IGNORECASE)
+_EXAMPLE = re.compile(r"(\.| dot )example\b", re.IGNORECASE)
 
 
 def messages() -> list[Message]:
@@ -23,6 +23,10 @@ def messages() -> list[Message]:
     rng = random.Random(0)  # noqa: S311 - reproducible, not secret
     found = [message for path in sorted(FOLDER.glob("*.tsv")) for message in read_file(path)]
     return [
-        Message(_EXAMPLE.sub(lambda _: "." + rng.choice(ENDINGS), message.text), message.label, row)
+        Message(
+            _EXAMPLE.sub(lambda found: found[1] + rng.choice(ENDINGS), message.text),
+            message.label,
+            row,
+        )
         for row, message in enumerate(found, start=1)
     ]

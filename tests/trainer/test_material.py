@@ -87,9 +87,9 @@ def test_the_corpus_names_nobodys_domain_as_it_is_learned() -> None:
     endings = set()
     for before, after in zip(written, found, strict=True):
         assert before.label == after.label
-        assert not re.search(r"\.example\b", after.text, re.IGNORECASE)
+        assert not re.search(r"(\.| dot )example\b", after.text, re.IGNORECASE)
         pattern = re.escape(before.text)
-        pattern = re.sub(r"\\\.example\b", r"\\.([a-z.]+)", pattern, flags=re.IGNORECASE)
+        pattern = re.sub(r"(\\\.|\\ dot\\ )example\b", r"\1([a-z.]+)", pattern, flags=re.IGNORECASE)
         match = re.fullmatch(pattern, after.text)
         assert match
         endings.update(match.groups())
