@@ -121,7 +121,9 @@ def _table(measures: Mapping[str, Measures]) -> list[str]:
 def _making(artifact: Artifact, trained: Trained) -> list[str]:
     manifest = artifact.manifest
     parameters = sum(tensor.numel() for tensor in artifact.weights.values())
-    learned = sum(tensor.numel() for tensor in trained.weights.values())
+    learned = sum(
+        tensor.numel() for name, tensor in trained.weights.items() if not name.startswith("hint.")
+    )
     origin = manifest.origin
     licence = f"; licence {origin['licence']}, see `NOTICE`" if origin else ""
     command = "distill" if "teacher" in manifest.data else "train"

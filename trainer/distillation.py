@@ -8,7 +8,7 @@ does not matter.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from trainer.distributed import ALONE, Workers
 from trainer.encoding import Examples
 from trainer.fitting import Fitting
 from trainer.folds import stratified
+from trainer.hints import hints
 from trainer.make import Place, Unseen
 from trainer.material import Material, gather
 from trainer.opinions import opinions
@@ -74,6 +75,8 @@ def distill(
     known = make.labelled(labelled, material.weights(recipe))
     said = _said(recipe, loaded, (known.texts, texts), place, workers)
     examples = soft(recipe, known, texts, said)
+    if recipe.hint_weight:
+        examples = replace(examples, hints=hints(loaded, everything, place.work, workers))
     fitting = make.begin(recipe, everything, place.work, workers, say)
     trained = make.train(fitting, examples, parts["validation"])
     unseen = _unseen(fitting, loaded, material, texts, trained)
@@ -139,6 +142,9 @@ def crossed(
     reader = master.reader(_weighted(known, len(pool), master.recipe), groups=groups)
     examples = _weighted(known, len(pool), student.recipe)
     asked = master.reader(encoding.of(everything, [0.0] * len(everything)), plain=True)
+    middle = None
+    if student.recipe.hint_weight:
+        middle = hints(teacher, everything, student.folder, student.workers)
 
     def lesson(inside: list[int], _: list[int]) -> Reader:
         learned = [*inside, *range(len(pool), len(known))]
@@ -146,7 +152,10 @@ def crossed(
         log_odds = master.log_odds(taught, asked)
         said = calibration.scores(log_odds, teacher.manifest.temperature)
         chosen = [*learned, *range(len(known), len(everything))]
-        return student.reader(soft(student.recipe, examples.pick(learned), texts, said[chosen]))
+        lessons = soft(student.recipe, examples.pick(learned), texts, said[chosen])
+        if middle is not None:
+            lessons = replace(lessons, hints=middle[chosen])
+        return student.reader(lessons)
 
     plain = student.reader(make.labelled(pool), plain=True)
     return student.out_of_fold(pool, plain, lesson, folds)

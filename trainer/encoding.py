@@ -20,12 +20,13 @@ class Examples:
     """What there is to learn: B texts.
 
     targets: P(spam) of each, (B,), 0 or 1 where a person said so · weights: of each, (B,), in the
-    loss.
+    loss · hints: what a teacher makes of each, (B, K), where there is one.
     """
 
     texts: tuple[str, ...]
     targets: Tensor
     weights: Tensor
+    hints: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -34,16 +35,25 @@ class Examples:
         """Some of them, in the order given."""
         places = list(indices)
         texts = tuple(self.texts[index] for index in places)
-        return Examples(texts, self.targets[places], self.weights[places])
+        hints = None if self.hints is None else self.hints[places]
+        return Examples(texts, self.targets[places], self.weights[places], hints)
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Examples encoded once: token ids of each, targets and weights (B,) as theirs."""
+    """Examples encoded once: token ids; targets and weights (B,) and hints (B, K) as theirs."""
 
     ids: list[list[int]]
     targets: Tensor
     weights: Tensor
+    hints: Tensor | None = None
+
+    def pick(self, indices: Sequence[int]) -> View:
+        """Some of them, in the order given."""
+        places = list(indices)
+        ids = [self.ids[index] for index in places]
+        hints = None if self.hints is None else self.hints[places]
+        return View(ids, self.targets[places], self.weights[places], hints)
 
 
 class Encoder:
@@ -59,28 +69,32 @@ class Encoder:
     def plain(self, examples: Examples) -> View:
         """Every text as serving reads it (its first window)."""
         ids = [self._encode([self._normalise(text)]) for text in examples.texts]
-        return View(ids, examples.targets, examples.weights)
+        return View(ids, examples.targets, examples.weights, examples.hints)
 
     def altered(
         self, examples: Examples, rng: random.Random, groups: Sequence[int] | None = None
     ) -> View:
-        """Every text in another form; one that was joined with a spam that is seen is spam.
+        """Every text in another form; one that was joined with a spam that is seen is spam, and
+        its hint lies midway between the two's.
 
         groups: a number for each text, where only texts of the same may be joined: a fold that
         leaves some out must not find them behind others.
         """
         recipe, mates = self.recipe, _mates(groups or [0] * len(examples))
         ids, targets = [], examples.targets.clone()
+        hints = None if examples.hints is None else examples.hints.clone()
         for index, text in enumerate(examples.texts):
             altered = alter(text, rng, recipe.alteration)
             if recipe.joining and rng.random() < recipe.joining:
                 other = rng.choice(mates[index])
                 if len(self._encode([self._normalise(altered)])) < self.length:
                     targets[index] = max(targets[index], examples.targets[other])
+                if hints is not None and examples.hints is not None:
+                    hints[index] = (examples.hints[index] + examples.hints[other]) / 2
                 second = alter(examples.texts[other], rng, recipe.alteration)
                 altered = join(altered, second, rng)
             ids.append(self._encode(cut(self._normalise(altered), recipe.cut_words, rng)))
-        return View(ids, targets, examples.weights)
+        return View(ids, targets, examples.weights, hints)
 
     def _encode(self, pieces: Sequence[str]) -> list[int]:
         """One window of a normalised text; no token spans two of its pieces."""

@@ -74,7 +74,7 @@ def _fill(
         np.memmap(aside, dtype=np.float32, mode="w+", shape=shape).flush()
     workers.wait()
     rows = np.memmap(aside, dtype=np.float32, mode="r+", shape=shape)
-    mine = list(_batches(ids))[workers.local_rank :: workers.local_size]
+    mine = list(batches(ids))[workers.local_rank :: workers.local_size]
     total = sum(len(ids[index]) for batch in mine for index in batch)
     with progress(title, "token", total=total, unit_scale=True, disable=not workers.leads) as bar:
         for batch in mine:
@@ -109,7 +109,7 @@ def _write(
         rows[starts[index] : starts[index + 1]] = part.numpy()
 
 
-def _batches(ids: Sequence[list[int]]) -> Iterator[list[int]]:
+def batches(ids: Sequence[list[int]]) -> Iterator[list[int]]:
     """All messages, near lengths together, in batches of about BUDGET_TOKENS."""
     batch: list[int] = []
     total = 0

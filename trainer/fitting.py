@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from filterd.model import SpamModel
 from trainer import encoding, readers, training
@@ -120,11 +121,18 @@ class Fitting:
         """Stands for all that decides a run's outcome."""
         views = [reader.view(epoch) for epoch in range(self.recipe.views)]
         views += [validation.view(0)] if validation else []
-        seen = [(view.ids, view.targets.tolist(), view.weights.tolist()) for view in views]
+        seen = [
+            (view.ids, view.targets.tolist(), view.weights.tolist(), _digest(view.hints))
+            for view in views
+        ]
         recipe = self.recipe.model_dump(exclude=set(JUDGING))
         parts = (recipe, self.start.digest(), self.length, seen)
         known = f"{parts} {torch.__version__} {torch.get_num_threads()}"
         return hashlib.sha256(known.encode()).hexdigest()[:20]
+
+
+def _digest(hints: Tensor | None) -> str:
+    return "" if hints is None else hashlib.sha256(hints.numpy().tobytes()).hexdigest()
 
 
 def split(messages: Sequence[Message], folds: int, seed: int) -> list[tuple[list[int], list[int]]]:

@@ -72,7 +72,7 @@ class StoredReader:
     ) -> None:
         self._all = views
         self._indices = range(len(views[0][0].ids)) if indices is None else indices
-        self._views = [_pick(view, self._indices) for view, _ in views]
+        self._views = [view.pick(self._indices) for view, _ in views]
 
     def view(self, epoch: int) -> View:
         """The views in turn, the plain one first."""
@@ -90,12 +90,6 @@ class StoredReader:
     def pick(self, indices: Sequence[int]) -> StoredReader:
         """A reader of some of the examples, over the same features."""
         return StoredReader(self._all, [self._indices[index] for index in indices])
-
-
-def _pick(view: View, indices: Sequence[int]) -> View:
-    places = list(indices)
-    ids = [view.ids[index] for index in places]
-    return View(ids, view.targets[places], view.weights[places])
 
 
 def stored(

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name that all of torch's users know
 
 from filterd.errors import SettingsError
+from filterd.model import SpamModel
 from filterd.packing import Packed
 from trainer import calibration
 from trainer.backbone import Start, first_trainable, trainable_parameters
@@ -66,9 +68,12 @@ class _Run:
         self.model = start.build(recipe)
         self.first = first_trainable(recipe, start.config)
         self.trainable = trainable_parameters(self.model, recipe)
+        view = self.training.view(0)
+        self.hint = None if view.hints is None else hint_reader(self.model, view.hints)
+        if self.hint is not None:
+            self.trainable |= {f"hint.{name}": p for name, p in self.hint.named_parameters()}
         self.average = {name: weight.detach().clone() for name, weight in self.trainable.items()}
         self.optimizer = optimizer(self.trainable, recipe)
-        view = self.training.view(0)
         self.count = len(view.ids)
         self.weights = class_weights(view.targets, recipe.balance, view.weights)
         self.batches = Batches(recipe, self.count)
@@ -139,7 +144,7 @@ class _Run:
         self.optimizer.zero_grad()
         mine = self.workers.share(batch)
         if mine:
-            loss, sums = self._loss(epoch, view, mine, weight)
+            loss, sums = self._loss(epoch, view, mine, (weight, len(batch)))
             loss.backward()  # type: ignore[no-untyped-call]
         self._exchange(sums)
         parameters = list(self.trainable.values())
@@ -154,16 +159,24 @@ class _Run:
         return loss_sum / len(batch), right
 
     def _loss(
-        self, epoch: int, view: View, mine: Sequence[int], weight: Tensor
+        self, epoch: int, view: View, mine: Sequence[int], whole: tuple[Tensor, int]
     ) -> tuple[Tensor, Tensor]:
-        """This process's part of the loss; its plain loss's sum and right messages, (2,)."""
+        """This process's part of the loss; its plain loss's sum and right messages, (2,).
+
+        whole: the weight and the size of all processes' batch.
+        """
         hidden, packed = self.training.batch(self.model, epoch, mine)
-        logits = self._forward(hidden, packed)  # (B, 2)
+        read = self._read(hidden, packed)  # (B, C)
+        logits = self.model.head(read)  # (B, 2)
         target = view.targets[list(mine)][packed.order].to(logits.device)  # (B,)
         smoothing = self.recipe.label_smoothing
         each = cross_entropy(logits, target * (1 - smoothing) + smoothing / 2)  # (B,)
         weights = self._weights(view, mine)[packed.order].to(each)  # (B,)
-        loss = (each * weights).sum() / weight
+        loss = (each * weights).sum() / whole[0]
+        if self.hint is not None and view.hints is not None:
+            wanted = view.hints[list(mine)][packed.order].to(read)  # (B, K)
+            far = F.mse_loss(self.hint(read), wanted, reduction="none").mean(-1)  # (B,)
+            loss = loss + self.recipe.hint_weight * far.sum() / whole[1]
         with torch.no_grad():
             right = ((logits[:, 1] >= logits[:, 0]) == (target >= 0.5)).sum()
             plain = cross_entropy(logits, target).sum()
@@ -186,10 +199,11 @@ class _Run:
         self.workers.add(grads)
         self.workers.add([sums])
 
-    def _forward(self, hidden: Tensor, batch: Packed) -> Tensor:
-        """Logits (B, 2) from what the first trainable block reads."""
+    def _read(self, hidden: Tensor, batch: Packed) -> Tensor:
+        """What the head reads, (B, C), from what the first trainable block reads."""
         last = self.model.config.n_layer
-        return self.model.classify(self.model.through(hidden, batch, self.first, last))
+        out: Tensor = self.model.final_norm(self.model.through(hidden, batch, self.first, last))
+        return out
 
     def _validate(self) -> tuple[float, float, float]:
         """Loss, calibrated loss and accuracy on the validation split; NaN where there is none."""
@@ -227,7 +241,7 @@ class _Run:
         losses, right = [], 0
         for batch in looks:
             hidden, packed = reader.batch(self.model, 0, batch)
-            logits = self._forward(hidden, packed)
+            logits = self.model.head(self._read(hidden, packed))
             target = reader.view(0).targets[list(batch)][packed.order].to(logits.device)
             losses.append(cross_entropy(logits, target).mean().item())
             right += int(((logits[:, 1] >= logits[:, 0]) == (target >= 0.5)).sum())
@@ -280,6 +294,11 @@ class _Run:
         torch.set_rng_state(state["random"])
         if self.course.epoch < self.recipe.epochs:
             say(f"going on after epoch {self.course.epoch}, where an earlier run was interrupted")
+
+
+def hint_reader(model: SpamModel, hints: Tensor) -> nn.Linear:
+    """What foretells hints (B, K) from what a model's head reads; it is not served."""
+    return nn.Linear(model.config.n_embd, hints.shape[1]).to(model.head.weight.device)
 
 
 def _line(epoch: Epoch, epochs: int) -> str:

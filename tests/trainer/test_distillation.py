@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from filterd import artifact as artifacts
 from filterd.errors import ArtifactError, DataError
 from tests.artifacts import tiny_artifact
 from tests.trainer.runs import prepared, tiny
 from tests.trainer.test_make import Seen, told_apart
-from trainer import distillation, make
+from trainer import distillation, hints, make
 from trainer.dataset import Message, read_file, to_csv
 from trainer.distillation import Sources, distill, soft
-from trainer.distributed import Workers
+from trainer.distributed import ALONE, Workers
 from trainer.evaluation import score_texts
 from trainer.make import Place
 
 pytestmark = pytest.mark.usefixtures("no_plots")
-STUDENT = {"n_layer": 1, "epochs": 25, "learning_rate": 1e-2, "max_length": 32}
+STUDENT: dict[str, Any] = {"n_layer": 1, "epochs": 25, "learning_rate": 1e-2, "max_length": 32}
 
 
 def taught(tmp_path: Path, data: Path, **fields: Any) -> Path:
@@ -75,6 +79,48 @@ def test_labels_are_mixed_in(small: list[Message]) -> None:
     assert soft(tiny(teacher_weight=0), known, ["c"], said).targets.tolist() == pytest.approx(
         [1, 0, 0.4]
     )
+
+
+def test_hints_are_learned_and_not_served(
+    tmp_path: Path, small: list[Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = prepared(tmp_path / "data", small)
+    teacher = taught(tmp_path, data, n_layer=3, epochs=1)
+    (tmp_path / "more.txt").write_text("one of many\ntwo of many\n", encoding="utf-8")
+    sources = Sources(data, texts=[tmp_path / "more.txt"])
+    seen: list[float] = []
+
+    def watched(found: Tensor, wanted: Tensor, reduction: str) -> Tensor:
+        seen.append(mse_loss(found, wanted).item())
+        return mse_loss(found, wanted, reduction=reduction)
+
+    monkeypatch.setattr("trainer.training.F.mse_loss", watched)
+    wanted: dict[str, Any] = {**STUDENT, "joining": 0.2, "alteration": 0.3, "max_length": 80}
+    found = distilled(tmp_path, teacher, sources, hint_weight=5.0, **wanted)
+    steps = len(seen) // STUDENT["epochs"]
+    assert np.mean(seen[-steps:]) < 0.7 * np.mean(seen[:steps])
+    assert not [name for name in found.weights if "hint" in name]
+    assert found.manifest.recipe["hint_weight"] == 5.0
+
+
+def test_hints_are_kept_and_tell_texts_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = tiny_artifact(tmp_path / "teacher", version="t-1", seed=3)
+    loaded = replace(
+        artifacts.load(teacher),
+        manifest=artifacts.load(teacher).manifest.model_copy(
+            update={"recipe": tiny().model_dump()}
+        ),
+    )
+    texts = ["come home", "come home", "win a prize now", "ok", "free prize now"]
+    found = hints.hints(loaded, texts, tmp_path / "work", ALONE)
+    assert found.shape[0] == 5
+    assert found.std().item() == pytest.approx(1, abs=1e-5)
+    assert torch.allclose(found[0], found[1], atol=1e-5)
+    assert not torch.allclose(found[0], found[2], atol=0.1)
+    monkeypatch.setattr(hints, "_means", None)  # whoever computes again fails
+    assert torch.equal(hints.hints(loaded, texts, tmp_path / "work", ALONE), found)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,77 @@
+"""Hints: what the middle of a teacher makes of a text, for a student to come near to.
+
+A score says of a text only on which side it is. The mean of a teacher's hidden states says what it
+is about, so a student that is to foretell it, too, learns what words mean that no label depends on
+(FitNets, Romero et al., 2015; of sentences, Reimers & Gurevych, 2020).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from filterd.artifact import Artifact
+from filterd.precision import build
+from trainer import encoding, features
+from trainer.distributed import Workers
+from trainer.encoding import Encoder
+from trainer.progress import progress
+from trainer.recipe import of_artifact
+
+AXES = 96
+"""Channels of a hint: the principal axes of the texts' means."""
+ABOVE = 2
+"""The teacher's last blocks are passed over: what they give is all about the label."""
+FARTHEST = 5.0
+"""Standard deviations: a few channels of a language model are far larger than all others."""
+
+
+def hints(teacher: Artifact, texts: Sequence[str], folder: Path, workers: Workers) -> Tensor:
+    """Of each text, (T, AXES) or as wide as the teacher if that is less; of variance 1.
+
+    Kept in ``folder`` by the texts' checksum. One process of each machine computes, the others
+    wait and read.
+    """
+    digest = hashlib.sha256(f"{teacher.manifest.version} {list(texts)}".encode()).hexdigest()[:20]
+    path = folder / f"hints-{digest}.npy"
+    if workers.local_rank == 0 and not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(f".{os.getpid()}.part")
+        with aside.open("wb") as file:
+            np.save(file, _means(teacher, texts).numpy())
+        aside.replace(path)
+    workers.wait()
+    return principal(torch.from_numpy(np.load(path)))
+
+
+def principal(means: Tensor) -> Tensor:
+    """Rows (T, W), every channel scaled alike, along their AXES principal axes."""
+    scaled = (means - means.mean(0)) / means.std(0).clamp_min(1e-6)
+    scaled = scaled.clamp(-FARTHEST, FARTHEST)
+    _, axes = torch.linalg.eigh(scaled.T @ scaled)  # ascending
+    found: Tensor = scaled @ axes[:, -AXES:]
+    scale: Tensor = found.std()
+    return found / scale
+
+
+def _means(teacher: Artifact, texts: Sequence[str]) -> Tensor:
+    """The mean hidden state over each text's tokens, (T, W)."""
+    manifest = teacher.manifest
+    model = build(teacher, torch.device("cpu"), "fp32")
+    stop = max(1, manifest.model.n_layer - ABOVE)
+    encoder = Encoder(of_artifact(manifest), teacher.tokenizer, manifest.max_length)
+    ids = encoder.plain(encoding.of(texts, [0.0] * len(texts))).ids
+    found = torch.empty(len(ids), manifest.model.n_embd)
+    total = sum(map(len, ids))
+    with progress("teacher's hints", "token", total=total, unit_scale=True) as bar:
+        for batch in features.batches(ids):
+            parts = features.run(model, stop, [ids[index] for index in batch])
+            found[batch] = torch.stack([part.mean(0) for part in parts])
+            bar.update(sum(len(ids[index]) for index in batch))
+    return found
