@@ -24,6 +24,8 @@ from filterd.packing import Group, Packed
 
 LARGEST = 2**20
 """No size of a model is above this: larger ones would overflow where they are multiplied."""
+GELU_VALUES = 2**17
+"""Values of a GELU worked on at once: half a megabyte, and as much for its gate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +168,17 @@ def gelu(inner: Tensor) -> Tensor:
     """GELU in its tanh form (Hendrycks & Gimpel, 2016); overwrites what needs no gradient.
 
     It equals ``x * sigmoid(x * (a + b * x * x))``, which on a CPU takes half of torch's time: the
-    tanh of its vector library is slow.
+    tanh of its vector library is slow. Bit by bit, so that what lies between its four passes stays
+    in the core's own cache.
     """
     if inner.requires_grad or inner.is_cuda:
         return F.gelu(inner, approximate="tanh")
     slope = (8 / math.pi) ** 0.5
-    gate = (inner * inner).mul_(0.044715 * slope).add_(slope).mul_(inner).sigmoid_()
-    return inner.mul_(gate)
+    constant = inner.new_full((), slope)
+    for part in torch.split(inner.view(-1), GELU_VALUES):
+        gate = torch.addcmul(constant, part, part, value=0.044715 * slope).mul_(part).sigmoid_()
+        part.mul_(gate)
+    return inner
 
 
 class GPT2MLP(nn.Module):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from filterd import model as modelling
 from filterd.linear import Int8Linear, Rows, TransposedLinear, for_serving
 from filterd.model import ModelConfig, SpamModel, gelu
 from filterd.packing import pack
@@ -110,6 +111,19 @@ def test_gelu_is_torchs() -> None:
     inputs = torch.linspace(-30, 30, 4001)
     expected = nn.functional.gelu(inputs, approximate="tanh")
     assert (gelu(inputs.clone()) - expected).abs().max() < 2e-6
+    half = inputs.to(torch.bfloat16)
+    assert gelu(half.clone()).dtype == torch.bfloat16
+    assert (gelu(half.clone()).float() - expected).abs().max() < 0.2
     learned = inputs.clone().requires_grad_()
     assert torch.equal(gelu(learned), expected)
     assert torch.equal(learned.detach(), inputs)
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 64, 10_000])
+def test_gelu_reaches_every_value_once(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(modelling, "GELU_VALUES", at_once)
+    inputs = torch.linspace(-9, 9, 13 * 17).view(13, 17)
+    given = inputs.clone()
+    expected = nn.functional.gelu(inputs, approximate="tanh")
+    assert (gelu(given) - expected).abs().max() < 2e-6
+    assert (given - expected).abs().max() < 2e-6  # in its own memory
