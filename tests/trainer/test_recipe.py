@@ -50,6 +50,7 @@ OTHERS = {
     "label_smoothing": "0.25",
     "average": "0.5",
     "teacher_weight": "0.25",
+    "hint_weight": "0.5",
     "keep": "last",
     "evaluate_every": "50",
     "evaluate_batches": "2",
