@@ -79,7 +79,7 @@ class Consumer:
     def __init__(self, redis: Redis, config: ReadConfig) -> None:
         self._redis = redis
         self._config = config
-        self._last_s = time.monotonic()
+        self._last_s, self._at_end = time.monotonic(), False
         self._line = Line(redis, tracking=True)
         self._read = Script(redis, "read")
         self._claim = Script(redis, "claim")
@@ -124,24 +124,31 @@ class Consumer:
         return True
 
     async def read(self, most: int | None = None) -> list[RawEntry]:
-        """New entries; none after a short pause, or when some may have come, where none wait.
+        """New entries. Where the last read came to the stream's end, it first waits a little.
 
         It does not block on the server, because a blocked XREADGROUP answers with a whole entry,
         wanted or not and of any size. most: where fewer are wanted than the config allows.
         """
+        await self._pause()
         config = self._config
         count = min(most or config.most_entries, config.most_entries)
         limits = (count, config.most_bytes, config.entry_bytes)
         args: list[Argument] = [config.group, config.consumer, *limits, *config.wanted]
-        reply = await self._line.run(self._read, [config.stream], args)
-        entries = _entries(reply, config.stream)
+        reply = cast("list[Any]", await self._line.run(self._read, [config.stream], args))
+        self._at_end = bool(reply[0])
+        entries = _entries(reply[1:], config.stream)
         if entries:
             self._last_s = time.monotonic()
-        elif self._line.wakes:
-            await self._line.wait(WOKEN_PAUSE_S)
-        else:
-            await asyncio.sleep(until_next_look_s(time.monotonic() - self._last_s))
         return entries
+
+    async def _pause(self) -> None:
+        """Until there may be more than the last read found, or it is time to look all the same."""
+        if self._at_end:
+            self._at_end = False
+            if self._line.wakes:
+                await self._line.wait(WOKEN_PAUSE_S)
+            else:
+                await asyncio.sleep(until_next_look_s(time.monotonic() - self._last_s))
 
     async def claim(
         self, cursor: str, idle_ms: int, held: Collection[str], whose: str = ""

@@ -60,16 +60,26 @@ class Line:
                     return await _ask(connection, *words)
 
     async def wait(self, most_s: float) -> None:
-        """Until something changes that a script has looked at here, or as long as given."""
+        """Until something changes that a script has looked at here, or as long as given.
+
+        Not at all where the connection is gone, and with it the server's memory of the look.
+        """
         with translated():
             async with self._one_at_a_time:
-                connection = await self._opened()
-                await connection.read_response(timeout=most_s, push_request=True)
+                if (connection := self._live) is not None:
+                    await connection.read_response(timeout=most_s, push_request=True)
+
+    @property
+    def _live(self) -> AbstractConnection | None:
+        found = self._connection
+        if found is None or not found.is_connected or found.should_reconnect():
+            return None
+        return found
 
     async def _opened(self) -> AbstractConnection:
+        if (live := self._live) is not None:
+            return live
         found = self._connection
-        if found is not None and found.is_connected and not found.should_reconnect():
-            return found
         if found is None:
             found = self._connection = await self._pool.get_connection()
         else:
