@@ -147,6 +147,15 @@ def test_each_right_that_is_missing(own: redis.Redis, server: RedisServer) -> No
         assert any(line.startswith("rights: could not be examined") for line in lines(limited))
 
 
+def test_a_right_that_nobody_has_to_have(own: redis.Redis, server: RedisServer) -> None:
+    rights = ("on", ">secret", "~*", "+@all", "-client|tracking")
+    own.execute_command("ACL", "SETUSER", "limited", "reset", *rights)
+    with redis.Redis.from_url(f"redis://limited:secret@127.0.0.1:{server.port}") as limited:
+        assert lines(limited) == []
+        (line,) = (line for line in lines(limited, "note") if line.startswith("rights"))
+        assert line.startswith("rights: ACL refuses CLIENT TRACKING ON: ")
+
+
 def test_a_clock_that_is_off(own: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     here = examination.time.time
     monkeypatch.setattr(examination.time, "time", lambda: here() - 3600)

@@ -13,9 +13,13 @@ from redis.exceptions import ResponseError
 
 from filterd.entries import RawEntry
 from filterd.streams.connection import translated
+from filterd.streams.line import Line
 from filterd.streams.scripts import Argument, Script
 
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.001, 0.02
+"""Between two looks at a stream where the server does not say that entries have come."""
+WOKEN_PAUSE_S = 0.25
+"""The same where it does: for a word that gets lost, and so that stopping takes no longer."""
 
 FORGET_CONSUMERS_MS = 3_600_000
 
@@ -75,7 +79,8 @@ class Consumer:
     def __init__(self, redis: Redis, config: ReadConfig) -> None:
         self._redis = redis
         self._config = config
-        self._last_s = time.monotonic()
+        self._last_s, self._at_end = time.monotonic(), False
+        self._line = Line(redis, tracking=True)
         self._read = Script(redis, "read")
         self._claim = Script(redis, "claim")
         self._renew = Script(redis, "renew")
@@ -96,6 +101,11 @@ class Consumer:
         """Deliveries after which an entry is claimed, and to be scored, alone."""
         return self._config.alone_after
 
+    @property
+    def woken(self) -> bool:
+        """Whether the server says when there is something to read, as far as it was asked."""
+        return self._line.wakes
+
     async def ensure_group(self) -> bool:
         """Make the stream and the group where they are missing; True if they were.
 
@@ -114,21 +124,31 @@ class Consumer:
         return True
 
     async def read(self, most: int | None = None) -> list[RawEntry]:
-        """New entries; none after a short pause where none wait.
+        """New entries. Where the last read came to the stream's end, it first waits a little.
 
         It does not block on the server, because a blocked XREADGROUP answers with a whole entry,
         wanted or not and of any size. most: where fewer are wanted than the config allows.
         """
+        await self._pause()
         config = self._config
         count = min(most or config.most_entries, config.most_entries)
         limits = (count, config.most_bytes, config.entry_bytes)
         args: list[Argument] = [config.group, config.consumer, *limits, *config.wanted]
-        entries = _entries(await self._read([config.stream], args), config.stream)
+        reply = cast("list[Any]", await self._line.run(self._read, [config.stream], args))
+        self._at_end = bool(reply[0])
+        entries = _entries(reply[1:], config.stream)
         if entries:
             self._last_s = time.monotonic()
-        else:
-            await asyncio.sleep(until_next_look_s(time.monotonic() - self._last_s))
         return entries
+
+    async def _pause(self) -> None:
+        """Until there may be more than the last read found, or it is time to look all the same."""
+        if self._at_end:
+            self._at_end = False
+            if self._line.wakes:
+                await self._line.wait(WOKEN_PAUSE_S)
+            else:
+                await asyncio.sleep(until_next_look_s(time.monotonic() - self._last_s))
 
     async def claim(
         self, cursor: str, idle_ms: int, held: Collection[str], whose: str = ""

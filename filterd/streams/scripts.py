@@ -40,7 +40,13 @@ class Script:
 
     def __init__(self, redis: Redis, name: str) -> None:
         self._redis = redis
-        self._run = redis.register_script(_text(name))
+        self.text = _text(name)
+        self._run = redis.register_script(self.text)
+
+    @property
+    def sha(self) -> str:
+        """The hash that the server knows it by."""
+        return str(self._run.sha)
 
     async def confirmed(
         self, keys: Sequence[str], args: Sequence[Argument], wait: Wait
@@ -52,7 +58,7 @@ class Script:
         with translated():
             reply, replicas = await self._run_and_wait(keys, args, wait)
             if isinstance(reply, NoScriptError):
-                await self._redis.script_load(self._run.script)
+                await self._redis.script_load(self.text)
                 reply, replicas = await self._run_and_wait(keys, args, wait)
             for answer in (reply, replicas):
                 if isinstance(answer, Exception):
@@ -63,7 +69,7 @@ class Script:
         self, keys: Sequence[str], args: Sequence[Argument], wait: Wait
     ) -> list[object]:
         async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.evalsha(self._run.sha, len(keys), *keys, *args)
+            pipe.evalsha(self.sha, len(keys), *keys, *args)
             pipe.wait(wait.replicas, wait.timeout_ms)
             # Raised by the pipeline, an error would repeat the arguments, which are people's.
             replies: list[object] = await pipe.execute(raise_on_error=False)

@@ -13,6 +13,7 @@ from filterd.entries import DeadLetter, Outcome, encode
 from filterd.errors import UnavailableError
 from filterd.streams.connection import refusal
 from filterd.streams.consumer import watermark_key
+from filterd.streams.line import Line
 from filterd.streams.scripts import Argument, Script, Wait
 
 
@@ -54,6 +55,7 @@ class Settler:
         self._keys = (*streams, watermark_key(streams[0], group))
         self._head: tuple[Argument, ...] = (group, most_verdicts)
         self._script = Script(redis, "settle")
+        self._line = Line(redis)
         self._wait = wait
         self._unanswered: set[str] = set()
 
@@ -96,7 +98,7 @@ class Settler:
         self, outcomes: Sequence[Outcome], args: Sequence[Argument]
     ) -> tuple[object, bool]:
         if self._wait is None:
-            return await self._script(self._keys, args), True
+            return await self._line.run(self._script, self._keys, args), True
         try:
             return await self._script.confirmed(self._keys, args, self._wait)
         except UnavailableError:

@@ -120,6 +120,8 @@ async def daemon(url: str) -> None:
         await me.ensure_group()
         entries = await other.read()
         assert len(entries) == 6
+        if not other.woken:
+            raise UnavailableError("nobody says when entries come")
         claimed = await me.claim("-", 0, ())
         ids = [entry.id for entry in claimed.entries]
         await me.renew(ids)
