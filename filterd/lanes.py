@@ -168,6 +168,5 @@ class _Lane:
         metrics.batch_dispatch.labels(batch.reason).inc()
         metrics.batch_entries.observe(len(batch.items))
         metrics.batch_tokens.observe(batch.tokens)
-        for waiting in batch.items:
-            metrics.queue_seconds.observe(started - waiting.since_s)
+        metrics.queue_seconds.observe_all([started - waiting.since_s for waiting in batch.items])
         return answers

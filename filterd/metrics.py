@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from filterd.batcher import Reason as DispatchReason
 from filterd.entries import Label, Reason
+from filterd.histogram import Histogram
 from filterd.streams.connection import KINDS
 
 ReloadResult = Literal["loaded", "refused"]
@@ -32,8 +34,8 @@ class Metrics:
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(name, text, labels, namespace="filterd", registry=registry)
 
-        def histogram(name: str, text: str, buckets: tuple[float, ...] = SECONDS) -> Histogram:
-            return Histogram(name, text, namespace="filterd", registry=registry, buckets=buckets)
+        def histogram(name: str, text: str, bounds: tuple[float, ...] = SECONDS) -> Histogram:
+            return Histogram(f"filterd_{name}", text, bounds, registry)
 
         self.entries_read = counter("entries_read", "New entries delivered to this daemon")
         self.claimed = counter("claimed", "Entries taken over from an idle consumer")
@@ -79,8 +81,12 @@ class Metrics:
         self.shadow_verdicts = counter(
             "shadow_verdicts", "Verdicts that the challenger gave too, against them", "result"
         )
-        self.shadow_shift = histogram(
-            "shadow_shift", "The challenger's score minus the champion's", SHIFTS
+        self.shadow_shift = prometheus_client.Histogram(
+            "shadow_shift",
+            "The challenger's score minus the champion's",
+            namespace="filterd",
+            registry=registry,
+            buckets=SHIFTS,  # some of them below zero
         )
         self.shadow_dropped = counter(
             "shadow_dropped", "Verdicts that the challenger was too slow for"

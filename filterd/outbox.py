@@ -114,13 +114,13 @@ class Outbox:
         answers = [outcome for outcome in done.settled if isinstance(outcome, Answer)]
         for label, count in Counter(answer.verdict.label for answer in answers).items():
             metrics.verdicts.labels(label).inc(count)
-        for answer in answers:
-            metrics.score.observe(answer.verdict.score)
+        metrics.score.observe_all([answer.verdict.score for answer in answers])
         for outcome in done.settled:
             if not isinstance(outcome, Answer):
                 metrics.dead_letters.labels(outcome.reason).inc()
-            latency_s = max(0, done.at_ms - id_ms(outcome.entry_id)) / 1000
-            metrics.latency_seconds.observe(latency_s)
+        metrics.latency_seconds.observe_all(
+            [max(0, done.at_ms - id_ms(outcome.entry_id)) / 1000 for outcome in done.settled]
+        )
         metrics.settle_lost.inc(len(done.lost))
         if done.unconfirmed:
             metrics.wait_timeouts.inc(len(done.unconfirmed))
