@@ -128,9 +128,9 @@ class Engine:
             if len(self._choices) > 1:
                 self._choose_precision()
             if self._tune:
-                self.max_batch_tokens = tuning.budget(self.threads, self._seconds_of_budget)
+                self.max_batch_tokens = tuning.budget(self.threads, self._score_budget)
             else:
-                self._seconds(self.max_batch_tokens)
+                self._score_budget(self.max_batch_tokens)
         except ArithmeticError as error:
             raise ArtifactError(
                 f"the artifact {self.manifest.version} scores nothing: {error}"
@@ -174,14 +174,10 @@ class Engine:
         rounds = ceil(total / self.max_batch_tokens)
         return threads, cut(spans, abreast * rounds)
 
-    def _seconds_of_budget(self, tokens: int) -> float:
+    def _score_budget(self, tokens: int) -> None:
+        """Score a batch of about so many tokens, that many at once."""
         self.max_batch_tokens = tokens
-        return self._seconds(tokens)
-
-    def _seconds(self, tokens: int) -> float:
-        """How long a batch of about so many tokens takes."""
-        batch = self._typical(tokens)
-        return tuning.seconds(lambda: self.score(batch))
+        self.score(self._typical(tokens))
 
     def _typical(self, tokens: int) -> list[Tokens]:
         """A batch of about so many tokens, in messages as long as usual."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import cycle
 from math import inf
 from time import perf_counter
@@ -17,9 +18,6 @@ STEPS = (256, 512, 1024, 2048, 4096)
 LONGEST_BATCH_S = 1.0
 """A larger batch is not tried once one has taken so long: what arrives meanwhile waits for it.
 GPT-2 on two cores takes about 0.65 s for 256 tokens a core, and 4 to 10% less a token for 512."""
-MOST_RUNS = 3
-ENOUGH_S = 0.1
-"""Runs of one measurement; a long one needs no second."""
 ROUNDS = 5
 ENOUGH_ROUNDS_S = 1.0
 """Rounds of a comparison; after so long there is no other."""
@@ -41,31 +39,26 @@ def typical(tokens: int, max_length: int, whole: bool) -> list[list[int]]:
     return windows
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """The best of some runs: what else the machine does only ever slows them."""
-    times: list[float] = []
-    while len(times) < MOST_RUNS and sum(times) < ENOUGH_S:
-        started = perf_counter()
-        work()
-        times.append(perf_counter() - started)
-    return min(times)
-
-
 def in_turn(
-    works: Mapping[T, Callable[[], object]], clock: Callable[[], float] = perf_counter
+    works: Mapping[T, Callable[[], object]], longest_s: float = inf
 ) -> list[tuple[T, float]]:
-    """The best of some runs of each, taken in turn, so that what slows one down slows the others.
+    """The seconds of each, the best of some rounds in which they take turns.
 
-    A choice by one run each would be another one whenever the machine is busy.
+    What else the machine does only ever slows them, and slows all of a round: a choice by one run
+    each would be another one whenever it is busy. What comes after one that took over
+    ``longest_s`` in the first round is not tried at all.
     """
-    best = dict.fromkeys(works, inf)
-    begun = clock()
+    best: dict[T, float] = {}
+    begun = perf_counter()
     for _ in range(ROUNDS):
-        for choice, work in works.items():
-            started = clock()
-            work()
-            best[choice] = min(best[choice], clock() - started)
-        if clock() - begun > ENOUGH_ROUNDS_S:
+        for choice in list(best) or works:
+            started = perf_counter()
+            works[choice]()
+            took = perf_counter() - started
+            best[choice] = min(best.get(choice, inf), took)
+            if took > longest_s:
+                break
+        if perf_counter() - begun > ENOUGH_ROUNDS_S:
             break
     return list(best.items())
 
@@ -79,17 +72,12 @@ def fastest(choices: Sequence[tuple[T, float]]) -> T:
     return best
 
 
-def budget(threads: int, score: Callable[[int], float]) -> int:
+def budget(threads: int, score: Callable[[int], object]) -> int:
     """The least tokens of a batch that are about as fast a token as any.
 
-    score: seconds for a batch of so many tokens.
+    score: runs a batch of so many tokens.
     """
-    rates: list[tuple[int, float]] = []
-    for step in STEPS:
-        tokens = step * threads
-        took = score(tokens)
-        rates.append((tokens, tokens / took))
-        if took > LONGEST_BATCH_S:
-            break
+    works = {step * threads: partial(score, step * threads) for step in STEPS}
+    rates = [(tokens, tokens / took) for tokens, took in in_turn(works, LONGEST_BATCH_S)]
     within = ENOUGH * max(rate for _, rate in rates)
     return next(tokens for tokens, rate in rates if rate >= within)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,35 +25,51 @@ def test_padded_messages_are_all_of_one_length() -> None:
     assert {len(window) for window in tuning.typical(1000, 120, whole=True)} == {120}
 
 
-def test_smallest_batch_that_is_nearly_the_fastest_is_taken() -> None:
-    rates = {512: 100.0, 1024: 800.0, 2048: 985.0, 4096: 1000.0, 8192: 1001.0}
-    assert tuning.budget(2, lambda tokens: tokens / (rates[tokens] * 1000)) == 2048
+class Machine:
+    """Runs batches at given rates, in tokens a second; while it is busy ``slowed`` times slower."""
+
+    def __init__(self, rates: Mapping[int, float], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s, self.tried, self.rates = 0.0, list[int](), rates
+        self.busy, self.slowed = range(0), 1.0
+        monkeypatch.setattr(tuning, "perf_counter", lambda: self.now_s)
+
+    def score(self, tokens: int) -> None:
+        """Takes its time."""
+        slowed = self.slowed if len(self.tried) in self.busy else 1.0
+        self.now_s += slowed * tokens / self.rates[tokens]
+        self.tried.append(tokens)
 
 
-def test_batches_that_take_too_long_are_not_tried() -> None:
-    tried: list[int] = []
-
-    def score(tokens: int) -> float:
-        tried.append(tokens)
-        return tokens / 1500  # always as fast a token: the first is as good as any
-
-    assert tuning.budget(2, score) == 512
-    assert tried == [512, 1024, 2048]
+RATES = {512: 10e3, 1024: 80e3, 2048: 98.5e3, 4096: 100e3, 8192: 100.1e3}
 
 
-def test_precisions_are_compared_in_turn() -> None:
+def test_smallest_batch_that_is_nearly_the_fastest_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert tuning.budget(2, Machine(RATES, monkeypatch).score) == 2048
+
+
+def test_a_busy_moment_does_not_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(RATES, monkeypatch)
+    machine.busy, machine.slowed = range(2, 5), 3.0  # as the larger batches have their first run
+    assert tuning.budget(2, machine.score) == 2048
+    assert machine.tried[:10] == [512, 1024, 2048, 4096, 8192] * 2
+
+
+def test_batches_that_take_too_long_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(dict.fromkeys(RATES, 1500.0), monkeypatch)  # the first is as good as any
+    assert tuning.budget(2, machine.score) == 512
+    assert machine.tried == [512, 1024, 2048]
+
+
+def test_precisions_are_compared_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is busy for a while slows one run of each, and the choice stays."""
-    ran: list[str] = []
-
-    def work(name: str, seconds: float) -> None:
-        ran.append(name)
-        now_s[0] += 0.05 if len(ran) <= 2 else seconds
-
-    now_s = [0.0]
-    works = {"fp32": lambda: work("fp32", 0.002), "int8": lambda: work("int8", 0.01)}
-    times = dict(tuning.in_turn(works, lambda: now_s[0]))
-    assert ran == ["fp32", "int8"] * tuning.ROUNDS
-    assert times == {"fp32": pytest.approx(0.002), "int8": pytest.approx(0.01)}
+    machine = Machine({1: 500.0, 2: 200.0}, monkeypatch)
+    machine.busy, machine.slowed = range(2), 20.0
+    works = {tokens: partial(machine.score, tokens) for tokens in machine.rates}
+    times = dict(tuning.in_turn(works))
+    assert machine.tried == [1, 2] * tuning.ROUNDS
+    assert times == {1: pytest.approx(0.002), 2: pytest.approx(0.01)}
 
 
 @pytest.mark.parametrize(("seconds", "best"), [(0.5, "int8"), (0.9, "fp32"), (2.0, "fp32")])
