@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from filterd import model as modelling
 from filterd.linear import Int8Linear, Rows, TransposedLinear, for_serving
-from filterd.model import ModelConfig, SpamModel, gelu
+from filterd.model import ModelConfig, SpamModel, gpt2
+from filterd.model.gpt2 import gelu
 from filterd.packing import pack
 
 NEAR = 0.03
@@ -121,7 +121,7 @@ def test_gelu_is_torchs() -> None:
 
 @pytest.mark.parametrize("at_once", [1, 7, 64, 10_000])
 def test_gelu_reaches_every_value_once(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    monkeypatch.setattr(modelling, "GELU_VALUES", at_once)
+    monkeypatch.setattr(gpt2, "GELU_VALUES", at_once)
     inputs = torch.linspace(-9, 9, 13 * 17).view(13, 17)
     given = inputs.clone()
     expected = nn.functional.gelu(inputs, approximate="tanh")

@@ -21,6 +21,19 @@ class Epoch:
     validation_loss: float
     validation_accuracy: float
 
+    def line(self, epochs: int) -> str:
+        """The epoch in one line, of so many."""
+        learned = (
+            f"epoch {self.number}/{epochs} · {self.examples:,} examples · "
+            f"train loss {self.train_loss:.4f} accuracy {self.train_accuracy:.2%}"
+        )
+        if math.isnan(self.validation_loss):
+            return learned
+        return (
+            f"{learned} · validation loss {self.validation_loss:.4f} "
+            f"accuracy {self.validation_accuracy:.2%}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Look:

@@ -91,7 +91,7 @@ class _Run:
             seen = course.epoch * self.batches.examples
             epoch = Epoch(course.epoch, seen, train_loss, train_accuracy, loss, accuracy)
             course.history.append(epoch)
-            say(_line(epoch, recipe.epochs))
+            say(epoch.line(recipe.epochs))
             chosen = recipe.keep == "last" or self.validation is None
             if chosen or calibrated < course.lowest:
                 course.lowest, course.best, self.kept = calibrated, course.epoch, self._average()
@@ -299,16 +299,3 @@ class _Run:
 def hint_reader(model: SpamModel, hints: Tensor) -> nn.Linear:
     """What foretells hints (B, K) from what a model's head reads; it is not served."""
     return nn.Linear(model.config.n_embd, hints.shape[1]).to(model.head.weight.device)
-
-
-def _line(epoch: Epoch, epochs: int) -> str:
-    line = (
-        f"epoch {epoch.number}/{epochs} · {epoch.examples:,} examples · "
-        f"train loss {epoch.train_loss:.4f} accuracy {epoch.train_accuracy:.2%}"
-    )
-    if math.isnan(epoch.validation_loss):
-        return line
-    return (
-        f"{line} · validation loss {epoch.validation_loss:.4f} "
-        f"accuracy {epoch.validation_accuracy:.2%}"
-    )

@@ -24,7 +24,8 @@ import torch
 
 from filterd import artifact, packing
 from filterd.demo import sample
-from filterd.model import GPT2Attention, ModelConfig, SpamModel
+from filterd.model import ModelConfig, SpamModel
+from filterd.model.gpt2 import GPT2Attention
 from filterd.packing import Packed, pack
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "sms_spam_collection" / "SMSSpamCollection"
