@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -45,6 +46,19 @@ class Site:
         return await self.ask("GET", path, **({} if host is None else {"Host": host}))
 
 
+def settings_of(redis_url: str, prefix: str) -> Settings:
+    """Settings of a daemon whose streams no other test uses."""
+    return Settings(
+        redis_url=redis_url,
+        group=f"{prefix}-group",
+        consumer="one",
+        max_text_bytes=200,
+        **{
+            f"{name}_stream": f"{prefix}:{name}" for name in ("input", "output", "dead", "feedback")
+        },
+    )
+
+
 @asynccontextmanager
 async def open_site(
     settings: Settings, classifier: Classifier | None = None, *, redis: bool = True
@@ -65,3 +79,21 @@ async def open_site(
             serve(settings.http_host, 0, registry, lambda: site.waits_for, panel.api)
         )
         yield site
+
+
+@asynccontextmanager
+async def events(site: Site, **headers: str) -> AsyncIterator[AsyncIterator[tuple[str, Any]]]:
+    """The names and objects of the live events."""
+    url = f"http://127.0.0.1:{site.port}/api/events"
+    async with site.session.get(url, headers=headers) as response:
+        assert response.status == 200
+
+        async def parsed() -> AsyncIterator[tuple[str, Any]]:
+            name = ""
+            async for line in response.content:
+                if line.startswith(b"event: "):
+                    name = line[7:].decode().strip()
+                elif line.startswith(b"data: "):
+                    yield name, json.loads(line[6:])
+
+        yield parsed()

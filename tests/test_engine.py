@@ -1,9 +1,8 @@
-"""The engine: scores that depend on nothing but the text; and the classifier on top of it."""
+"""The engine: scores that depend on nothing but the text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,29 +13,21 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that all of torch's users know
 
 from filterd import artifact, tuning
-from filterd.artifact import MOST_DIFFERENCE, Agreement, Artifact
-from filterd.classifier import Classifier
+from filterd.artifact import Artifact
 from filterd.demo import sample
 from filterd.engine import Engine, Tokens, cut
 from filterd.errors import SettingsError
-from filterd.linear import Int8Linear
 from filterd.model import SpamModel
-from filterd.precision import Wanted
+from tests.engines import engine_of, one_thread, some_texts
 
-WINNER = "You are a winner you have been specially selected to receive $1000 cash or a $2000 award."
 ROOM = 31
 """Tokens of text in one window of the tiny artifact."""
-
-some_texts = st.lists(st.text(max_size=100), min_size=1, max_size=8)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
-    """Small matrices are slower on several threads, and much slower on busy cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -44,33 +35,9 @@ def loaded(tiny: Path) -> Artifact:
     return artifact.load(tiny)
 
 
-def engine_of(
-    loaded: Artifact,
-    *,
-    max_batch_tokens: int = 4096,
-    precision: Wanted = "auto",
-    **manifest: object,
-) -> Engine:
-    """An engine of an artifact whose manifest says something else."""
-    changed = replace(loaded, manifest=loaded.manifest.model_copy(update=manifest))
-    return Engine(
-        changed, device="cpu", precision=precision, max_batch_tokens=max_batch_tokens, threads=1
-    )
-
-
 @pytest.fixture(scope="module")
 def engine(loaded: Artifact) -> Engine:
     return engine_of(loaded)
-
-
-@pytest.fixture(scope="module")
-def starter() -> Classifier:
-    return Classifier.load(device="cpu")
-
-
-@pytest.fixture(scope="module")
-def coarse() -> Classifier:
-    return Classifier.load(device="cpu", precision="int8")
 
 
 def dense(model: SpamModel, ids: list[int]) -> Tensor:
@@ -204,83 +171,11 @@ def test_temperature_divides_the_logits(
     assert cooled == pytest.approx((plain / temperature).sigmoid().tolist(), abs=1e-5)
 
 
-def test_half_precision_is_near(starter: Classifier) -> None:
-    half = Classifier.load(device="cpu", precision="bf16")
-    assert half.engine.precision == "bf16"
-    texts = [text for _, text in sample()]
-    plain, near = starter.engine.score_texts(texts), half.engine.score_texts(texts)
-    assert plain != near
-    assert near == pytest.approx(plain, abs=0.03)
-
-
-def test_precision_follows_the_device(loaded: Artifact) -> None:
-    assert Engine(loaded, device="cpu").precision == "fp32"
-    automatic = Engine(loaded)
-    assert automatic.precision == ("bf16" if automatic.device.type == "cuda" else "fp32")
-
-
-@settings(deadline=None, max_examples=15)
-@given(some_texts)
-def test_int8_scores_are_the_same_beside_an_outlier(coarse: Classifier, texts: list[str]) -> None:
-    outlier = "\U0001f911" * 60 + "$$$ " * 90
-    beside = coarse.engine.score_texts([outlier, *texts, outlier])[1:-1]
-    alone = [coarse.engine.score_texts([text])[0] for text in texts]
-    assert beside == pytest.approx(alone, abs=1e-3)  # a rounding to the next byte, here and there
-
-
-def test_int8_is_near(starter: Classifier, coarse: Classifier) -> None:
-    texts = [text for _, text in sample()]
-    plain, near = starter.classify(texts), coarse.classify(texts)
-    assert coarse.engine.precision == "int8"
-    assert [one.score for one in plain] != [one.score for one in near]
-    differences = [abs(one.score - other.score) for one, other in zip(plain, near, strict=True)]
-    assert max(differences) <= MOST_DIFFERENCE
-    changed = sum(one.label != other.label for one, other in zip(plain, near, strict=True))
-    assert changed <= 1
-
-
-def test_artifact_that_int8_changes_refuses_it(loaded: Artifact) -> None:
-    far = Agreement(max_difference=0.31, labels_equal=0.97, messages=1000)
-    with pytest.raises(SettingsError, match=r"tiny-1 may not run so: .* 0\.310 and 97\.00%"):
-        engine_of(loaded, int8=far, precision="int8")
-    assert engine_of(loaded, int8=far)._choices == ["fp32"]
-
-
-def test_auto_takes_what_is_fastest(loaded: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
-    near = Agreement(max_difference=0.004, labels_equal=1.0, messages=1000)
-    for fastest in ("fp32", "int8"):
-        engine = engine_of(loaded, int8=near)
-
-        def timed(
-            works: Mapping[str, Callable[[], object]], engine: Engine = engine, best: str = fastest
-        ) -> list[tuple[str, float]]:
-            for choice, work in works.items():
-                work()
-                assert (type(engine._model.h[0].mlp.c_fc) is Int8Linear) == (choice == "int8")
-            return [(choice, 1.0 if choice == best else 2.0) for choice in works]
-
-        monkeypatch.setattr(tuning, "in_turn", timed)
-        engine.warm_up()
-        assert engine.precision == fastest
-        engine.warm_up()
-        assert engine.precision == fastest
-        assert 0 <= engine.score_texts(["as it was"])[0] <= 1
-
-
 def test_absent_device_is_refused(loaded: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SettingsError, match="FILTERD_DEVICE=cuda, but torch sees no CUDA device"):
         Engine(loaded, device="cuda")
     assert Engine(loaded, device="auto").device.type == "cpu"
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.03)])
-def test_cuda_scores_are_near(starter: Classifier, precision: Wanted, tolerance: float) -> None:
-    other = Classifier.load(device="cuda", precision=precision)
-    texts = [text for _, text in sample()]
-    expected = starter.engine.score_texts(texts)
-    assert other.engine.score_texts(texts) == pytest.approx(expected, abs=tolerance)
 
 
 @pytest.mark.parametrize("budget", [1, 64, 4096])
@@ -292,26 +187,3 @@ def test_warm_up_finds_a_budget(loaded: Artifact) -> None:
     engine = Engine(loaded, device="cpu", threads=2)
     engine.warm_up()
     assert engine.max_batch_tokens in [2 * step for step in tuning.STEPS]
-
-
-def test_example_of_the_article_is_spam(starter: Classifier) -> None:
-    (verdict,) = starter.classify([WINNER])
-    assert verdict.label == "spam"
-    assert verdict.score >= verdict.threshold == starter.engine.manifest.threshold
-    assert verdict.model == starter.engine.manifest.version
-
-
-def test_verdicts_keep_the_order(starter: Classifier) -> None:
-    ham = "Ok, see you at home for dinner then"
-    labels = [verdict.label for verdict in starter.classify([ham, WINNER, ham, ham, WINNER])]
-    assert labels == ["ham", "spam", "ham", "ham", "spam"]
-    assert starter.classify([]) == []
-
-
-def test_threshold_is_the_artifacts_or_the_callers(tiny: Path) -> None:
-    assert Classifier.load(tiny).threshold == 0.5
-    (score,) = Classifier.load(tiny).engine.score_texts(["text"])
-    for threshold, label in ((0.0, "spam"), (score, "spam"), (min(1.0, score + 1e-6), "ham")):
-        classifier = Classifier.load(str(tiny), device="cpu", threshold=threshold)
-        (verdict,) = classifier.classify(["text"])
-        assert (verdict.label, verdict.threshold) == (label, threshold)

@@ -18,7 +18,6 @@ from filterd.streams import audit_report
 from filterd.streams.audit import audit, work_ahead
 from filterd.streams.audit_report import Report
 from filterd.streams.consumer import watermark_key
-from filterd.streams.id_table import IdTable, array, is_id, pack, unpack
 from filterd.streams.names import StreamNames
 from tests.commands import filterd
 
@@ -283,24 +282,3 @@ def test_the_command_says_what_is_wrong(bench: Bench, redis_url: str, prefix: st
     found = json.loads(filterd("audit", "--json", **names).out)
     assert (found["sound"], found["counts"]["missing"]) == (False, 3)
     assert [finding["entry"] for finding in found["findings"]] == ids[3:6]
-
-
-# --- the table ------------------------------------------------------------------------------
-
-PARTS = st.integers(0, 2**64 - 1)
-
-
-@given(st.lists(st.tuples(PARTS, PARTS), max_size=50))
-def test_packed_ids_keep_their_order_and_number(ids: list[tuple[int, int]]) -> None:
-    text = [b"%d-%d" % id_ for id_ in ids]
-    packed = pack(text)
-    table = IdTable(packed)
-    assert [unpack(one) for one in table.ids] == [f"{ms}-{seq}" for ms, seq in sorted(set(ids))]
-    assert list(table.look_up(array(packed))) == [ids.count(id_) for id_ in ids]
-    assert table.seen.all()
-    assert all(map(is_id, text))
-
-
-@pytest.mark.parametrize("text", [b"", b"1", b"-", b"1-", b"a-1", b"1-1-1", b"1-%d" % 2**64])
-def test_what_is_no_id(text: bytes) -> None:
-    assert not is_id(text)

@@ -1,18 +1,15 @@
-"""Training learns, changes what it may and nothing else, and takes the steps it says it takes."""
+"""Training learns, changes what it may and nothing else, and keeps what it says it keeps."""
 
 from __future__ import annotations
 
 import math
-import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - the name that all of torch's users know
 from transformers import GPT2Config, GPT2Model
 
 from filterd.errors import SettingsError
@@ -20,13 +17,10 @@ from filterd.packing import pack
 from tests.checkpoints import learned as learned_vocabulary
 from tests.checkpoints import random_gpt2, random_llama
 from tests.trainer.runs import ALTERED, LLAMA, begun, halves, same, tiny, trained
-from trainer import calibration, encoding, make, training
+from trainer import calibration, make, training
 from trainer.course import Trained
 from trainer.dataset import Message
 from trainer.fitting import Fitting
-from trainer.loader import Batches
-from trainer.losses import class_weights
-from trainer.optimising import share_of_rate
 from trainer.recipe import Recipe
 
 VOCABULARY = Path(__file__).parents[3] / "shared" / "data" / "gpt2_vocab"
@@ -133,156 +127,6 @@ def test_frozen_weights_stay_where_the_run_holds_them(tmp_path: Path, small: lis
     found = run.fit(lambda _: None)
     for name, value in run.model.state_dict().items():
         assert torch.equal(value, before[name]) == (name not in found.weights), name
-
-
-# Every step, beside a loop that a reader of a textbook would write.
-
-METHODS: dict[str, dict[str, Any]] = {
-    "plain": {"gradient_clip": 0, "weight_decay": 0, "schedule": "constant", "beta2": 0.999},
-    "usual": {"balance": 0.7, "label_smoothing": 0.1, "average": 0.8, "gradient_clip": 0.3},
-    "slow embedding": {"embedding_rate": 0.1, "decay_all": True},
-}
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("trainable", ["all", 1, 2, "head"])
-@pytest.mark.parametrize("family", [{}, LLAMA], ids=["gpt2", "llama"])
-def test_steps_are_those_of_the_whole_model(
-    tmp_path: Path,
-    small: list[Message],
-    method: str,
-    trainable: str | int,
-    family: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Also where frozen blocks were computed beforehand, and batches are in no order of length."""
-    monkeypatch.setattr(Batches, "of", mixed)
-    recipe = tiny(trainable=trainable, epochs=2, keep="last", **METHODS[method], **family)
-    learned = small[30:110]
-    fitting = begun(recipe, learned, tmp_path)
-    examples = soft(learned)
-    run = fitting.fit("run", fitting.reader(examples), None)
-    losses, weights = reference(recipe, fitting, examples, 2)
-    assert run.step_losses == pytest.approx(losses, abs=2e-5)
-    for name, weight in run.weights.items():
-        assert torch.allclose(felt(name, weight), felt(name, weights[name]), atol=2e-4), name
-
-
-def felt(name: str, weight: Tensor) -> Tensor:
-    """A weight without the bias of attention's keys.
-
-    Softmax does not feel that one: its gradient is rounding, of which AdamW makes whole steps.
-    """
-    query, _, value = weight.chunk(3) if name.endswith("c_attn.bias") else (weight,) * 3
-    return torch.cat((query, value))
-
-
-def mixed(batches: Batches, epoch: int, lengths: list[int]) -> Iterator[list[int]]:
-    """Packing sorts each of these anew."""
-    order = random.Random(epoch).sample(range(len(lengths)), len(lengths))
-    for start in range(0, len(order), 8):
-        yield order[start : start + 8]
-
-
-def soft(messages: list[Message]) -> encoding.Examples:
-    """Targets between 0 and 1, as a teacher gives them, of messages that count more or less."""
-    targets = [0.9 if message.label == "spam" else (message.row % 4) / 10 for message in messages]
-    weights = [1.0 + message.row % 3 for message in messages]
-    return encoding.of([message.text for message in messages], targets, weights)
-
-
-def reference(
-    recipe: Recipe, fitting: Fitting, examples: encoding.Examples, epochs: int
-) -> tuple[list[float], dict[str, Tensor]]:
-    """Loss before each step, and the averaged weights: the whole model, every time."""
-    model = fitting.start.build(recipe)
-    learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [p], "lr": own_rate(recipe, name), "weight_decay": own_decay(recipe, p)}
-            for name, p in learning.items()
-        ],
-        betas=(0.9, recipe.beta2),
-    )
-    rates = [group["lr"] for group in optimizer.param_groups]
-    average = {name: p.detach().clone() for name, p in learning.items()}
-    view = fitting.reader(examples, plain=True).view(0)
-    weights = class_weights(view.targets, recipe.balance, view.weights)
-    batches, losses = Batches(recipe, len(examples)), []
-    for epoch in range(epochs):
-        for batch in batches.of(epoch, [len(span) for span in view.ids]):
-            packed = pack([view.ids[index] for index in batch])
-            target = view.targets[batch][packed.order]
-            both = torch.stack((1 - target, target), dim=-1)
-            logits = model(packed)
-            losses.append(F.cross_entropy(logits, both).item())
-            each = F.cross_entropy(
-                logits, both, label_smoothing=recipe.label_smoothing, reduction="none"
-            )
-            weight = (both @ weights) * view.weights[batch][packed.order]
-            optimizer.zero_grad()
-            ((each * weight).sum() / weight.sum()).backward()
-            if recipe.gradient_clip:
-                torch.nn.utils.clip_grad_norm_(learning.values(), recipe.gradient_clip)
-            steps = batches.steps * recipe.epochs
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * share_of_rate(len(losses) - 1, steps, recipe)
-            optimizer.step()
-            decay = min(recipe.average, len(losses) / (len(losses) + 10))
-            for name, p in learning.items():
-                average[name] = decay * average[name] + (1 - decay) * p.detach()
-    return losses, average
-
-
-def own_rate(recipe: Recipe, name: str) -> float:
-    slow = name in ("wte.weight", "embed_tokens.weight")
-    return recipe.learning_rate * (recipe.embedding_rate if slow else 1)
-
-
-def own_decay(recipe: Recipe, parameter: Tensor) -> float:
-    return recipe.weight_decay if parameter.ndim == 2 or recipe.decay_all else 0.0
-
-
-def test_class_weights() -> None:
-    spam = torch.tensor([0.0, 0, 0, 1])
-    assert class_weights(spam, 0).tolist() == [1, 1]
-    full = class_weights(spam, 1)
-    assert full.tolist() == pytest.approx([2 / 3, 2])
-    assert full[spam.long()].mean().item() == pytest.approx(1)
-    half = class_weights(spam, 0.5)
-    assert (half[1] / half[0]).item() == pytest.approx(math.sqrt(3))
-    counted = class_weights(spam, 1, torch.tensor([1.0, 1, 1, 3]))
-    assert counted.tolist() == pytest.approx([1, 1])
-    soft = class_weights(torch.tensor([0.25, 0.25]), 1)
-    assert soft.tolist() == pytest.approx([2 / 3, 2])
-
-
-def test_balance_finds_more_of_the_rarer(tmp_path: Path, small: list[Message]) -> None:
-    """Texts that say nothing of their label: only its frequency can be learned."""
-    labels = ["spam" if row % 4 == 0 else "ham" for row in range(80)]
-    same_text = [Message("hello", "spam" if word == "spam" else "ham", 1) for word in labels]
-    odds = {}
-    for balance in (0, 1):
-        recipe = tiny(
-            balance=balance, vocab_size=257, epochs=8, learning_rate=2e-2, keep="last", average=0.9
-        )
-        fitting = begun(recipe, same_text, tmp_path)
-        run = fitting.fit("run", fitting.reader(make.labelled(same_text)), None)
-        plain = fitting.reader(make.labelled(same_text[:1]), plain=True)
-        odds[balance] = float(fitting.log_odds(run, plain)[0])
-    assert odds[0] == pytest.approx(-math.log(3), abs=0.35)
-    assert odds[1] == pytest.approx(0, abs=0.35)
-
-
-def test_soft_targets_are_learned_as_they_are(tmp_path: Path) -> None:
-    texts = ["win a prize", "see you soon"] * 40
-    examples = encoding.of(texts, [0.8, 0.3] * 40)
-    messages = [Message(text, "ham", 1) for text in texts]
-    recipe = tiny(epochs=12, learning_rate=1e-2, keep="last", average=0.8)
-    fitting = begun(recipe, messages, tmp_path)
-    run = fitting.fit("run", fitting.reader(examples), None)
-    log_odds = fitting.log_odds(run, fitting.reader(examples.pick([0, 1]), plain=True))
-    assert calibration.scores(log_odds, 1).tolist() == pytest.approx([0.8, 0.3], abs=0.03)
 
 
 def weights_of(folder: Path, small: list[Message], **fields: Any) -> dict[str, Tensor]:
