@@ -37,13 +37,17 @@ class Histogram(Collector):
         self.observe_all([value])
 
     def observe_all(self, values: Sequence[float]) -> None:
-        """Count values."""
+        """Count values; a reader sees all of them or none."""
         found = Counter(bisect_left(self._bounds, value) for value in values)
         total = sum(values)
         with self._lock:
             for bucket, count in found.items():
                 self._counts[bucket] += count
             self._sum += total
+
+    def describe(self) -> Iterable[HistogramMetricFamily]:
+        """The name that no other series may have."""
+        return [HistogramMetricFamily(self._name, self._text)]
 
     def collect(self) -> Iterable[HistogramMetricFamily]:
         """What the registry asks for."""

@@ -85,7 +85,7 @@ class Metrics:
         self.inflight_entries = new("inflight_entries", "Entries that this daemon works on")
 
     def _batches(self, series: Series) -> None:
-        """What the way of a micro-batch takes."""
+        """A micro-batch on its way: its size, why it went, how long each step took."""
         new = series.histogram
         self.batch_dispatch = series.counter(
             "batch_dispatch", "Micro-batches, by why they went", "reason"
@@ -113,7 +113,7 @@ class Metrics:
         self.reloads = series.counter("reloads", "New artifacts, loaded or refused", "result")
 
     def _shadow(self, series: Series) -> None:
-        """The challenger beside it."""
+        """The challenger in the shadow."""
         new = series.counter
         self.shadow_reloads = new("shadow_reloads", "Challengers, loaded or refused", "result")
         self.shadow_info = series.gauge(

@@ -1,4 +1,4 @@
-"""The engine: scores that depend on nothing but the text."""
+"""The engine: equal scores alone, in any batch and on any threads; budget, device and warm-up."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import prometheus_client
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
@@ -24,6 +25,13 @@ def test_it_says_what_the_clients_own_says(batches: list[list[float]]) -> None:
     histogram.observe(0.375)
     expected.observe(0.375)
     assert said(ours) == said(theirs)
+
+
+def test_two_of_one_name_are_refused() -> None:
+    registry = CollectorRegistry()
+    Histogram("seconds", "Of what", BOUNDS, registry)
+    with pytest.raises(ValueError, match="seconds"):
+        Histogram("seconds", "Of what", BOUNDS, registry)
 
 
 def said(registry: CollectorRegistry) -> list[str]:

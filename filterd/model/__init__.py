@@ -1,7 +1,7 @@
 """The classifier: a causal decoder whose head has two classes, over messages packed end to end.
 
 Read in this order: ``config``, ``attention`` over a packed batch, the blocks of the two families
-(``gpt2``, ``llama``), the model (``spam``). The last block computes keys and values for every
+(``gpt2``, ``llama``), the model (``decoder``). The last block computes keys and values for every
 token, and everything else for the one token a message that the head reads.
 
 Parameter names equal the keys of a Hugging Face checkpoint: GPT-2's, and for Llama-like models
@@ -9,6 +9,6 @@ those below ``model.``.
 """
 
 from filterd.model.config import LARGEST, ModelConfig
-from filterd.model.spam import SpamModel
+from filterd.model.decoder import SpamModel
 
 __all__ = ["LARGEST", "ModelConfig", "SpamModel"]

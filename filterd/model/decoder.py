@@ -1,4 +1,4 @@
-"""A backbone of either family with a head of two classes."""
+"""The whole model: embedding, blocks of either family, norm, head."""
 
 from __future__ import annotations
 
