@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 
 from filterd import artifact, tuning
-from filterd.artifact import MOST_DIFFERENCE, Agreement, Artifact
+from filterd.artifact import Agreement, Artifact
 from filterd.classifier import Classifier
 from filterd.demo import sample
 from filterd.engine import Engine
@@ -38,7 +38,7 @@ def starter() -> Classifier:
 
 @pytest.fixture(scope="module")
 def coarse() -> Engine:
-    """The starter in int8, which its manifest refuses by a hair, as if it allowed it."""
+    """The starter in int8, as if its manifest allowed it."""
     near = Agreement(max_difference=0.0, labels_equal=1.0, messages=1000)
     return engine_of(artifact.load(), int8=near, precision="int8")
 
@@ -72,7 +72,7 @@ def test_int8_is_near(starter: Classifier, coarse: Engine) -> None:
     plain, near = starter.engine.score_texts(texts), coarse.score_texts(texts)
     assert coarse.precision == "int8"
     assert plain != near
-    assert near == pytest.approx(plain, abs=2 * MOST_DIFFERENCE)
+    assert near == pytest.approx(plain, abs=0.05)  # more than an artifact may: it refuses int8
     threshold = starter.engine.manifest.threshold
     changed = sum((a >= threshold) != (b >= threshold) for a, b in zip(plain, near, strict=True))
     assert changed <= 1

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that all of torch's users know
 
 from filterd.errors import SettingsError
-from filterd.model import SpamModel
 from filterd.packing import Packed
 from trainer import calibration
 from trainer.backbone import Start, first_trainable, trainable_parameters
@@ -69,7 +68,7 @@ class _Run:
         self.first = first_trainable(recipe, start.config)
         self.trainable = trainable_parameters(self.model, recipe)
         view = self.training.view(0)
-        self.hint = None if view.hints is None else hint_reader(self.model, view.hints)
+        self.hint = None if view.hints is None else self._hint_reader(view.hints)
         if self.hint is not None:
             self.trainable |= {f"hint.{name}": p for name, p in self.hint.named_parameters()}
         self.average = {name: weight.detach().clone() for name, weight in self.trainable.items()}
@@ -103,6 +102,11 @@ class _Run:
             tuple(course.looks),
             tuple(course.step_losses),
         )
+
+    def _hint_reader(self, hints: Tensor) -> nn.Linear:
+        """What foretells hints (B, K) from what the head reads; it is not served."""
+        head = self.model.head
+        return nn.Linear(head.in_features, hints.shape[1]).to(head.weight.device)
 
     def _epoch(self, epoch: int, say: Say) -> tuple[float, float]:
         """One pass over the training split; its mean loss and accuracy."""
@@ -294,8 +298,3 @@ class _Run:
         torch.set_rng_state(state["random"])
         if self.course.epoch < self.recipe.epochs:
             say(f"going on after epoch {self.course.epoch}, where an earlier run was interrupted")
-
-
-def hint_reader(model: SpamModel, hints: Tensor) -> nn.Linear:
-    """What foretells hints (B, K) from what a model's head reads; it is not served."""
-    return nn.Linear(model.config.n_embd, hints.shape[1]).to(model.head.weight.device)
