@@ -9,6 +9,7 @@ from math import ceil
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from filterd import tuning
 from filterd.artifact import Artifact
@@ -49,6 +50,29 @@ class Scores:
 
     values: list[float]
     padding_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A part whose scores may still be on their way.
+
+    spam (B,): calibrated P(spam) in packed order, on the device · order (B,): as ``Packed`` has it.
+    """
+
+    spam: Tensor
+    order: Tensor
+    padding_ratio: float
+
+    @torch.inference_mode()
+    def values(self) -> list[float]:
+        """P(spam) of each window in the caller's order, when they are there."""
+        spam = self.spam.cpu()
+        if not spam.isfinite().all():
+            raise ArithmeticError("a score is not a number")
+        ordered = torch.empty_like(spam)
+        ordered[self.order] = spam
+        values: list[float] = ordered.tolist()
+        return values
 
 
 class Engine:
@@ -106,8 +130,9 @@ class Engine:
         threads, parts = self._parts([spans[index] for index in order])
         scores, padding = [0.0] * len(spans), 0.0
         done = iter(order)
-        for values, ratio in self._workers.map(self._forward, parts, threads):
-            padding += ratio * len(values)
+        for begun in self._workers.map(self._forward, parts, threads):
+            values = begun.values()
+            padding += begun.padding_ratio * len(values)
             for value, index in zip(values, done, strict=False):
                 scores[index] = value
         remaining = iter(scores)
@@ -153,17 +178,16 @@ class Engine:
         self._choices = [self.precision]
 
     @torch.inference_mode()
-    def _forward(self, part: Sequence[list[int]]) -> tuple[list[float], float]:
-        """Calibrated P(spam) of some windows, and the share of padding in attention."""
-        packed = pack(part)
+    def _forward(self, part: Sequence[list[int]]) -> _Begun:
+        """Score some windows, or on a GPU have that done.
+
+        In bf16 a GPU works on one part while the next is packed; whoever wants the scores waits. A
+        daemon's batch is one part: there the GPU rests while the next one is packed, and while it
+        works, the thread waits and the event loop reads, tokenises and settles.
+        """
+        packed = pack(part, grouped=not self._model.attends_whole)
         logits = self._model(packed.to(self.device)).float() / self.manifest.temperature  # (B, 2)
-        spam = logits.softmax(-1)[:, 1].cpu()
-        ordered = torch.empty_like(spam)
-        ordered[packed.order] = spam
-        if not spam.isfinite().all():
-            raise ArithmeticError("a score is not a number")
-        values: list[float] = ordered.tolist()
-        return values, packed.padding_ratio
+        return _Begun(logits.softmax(-1)[:, 1], packed.order, packed.padding_ratio)
 
     def _parts(self, spans: Sequence[list[int]]) -> tuple[int, list[Sequence[list[int]]]]:
         """Cores worth using, and windows, shortest first, cut into parts of about equal work."""

@@ -1,7 +1,7 @@
 """Packing: the messages of a batch end to end, so that no linear layer works on padding.
 
 Only attention needs to know where a message ends: it runs over groups of messages of equal or
-near lengths.
+near lengths, or, where one call can take messages of any lengths, over all of them at once.
 """
 
 from __future__ import annotations
@@ -53,12 +53,16 @@ class Packed:
     """A batch of B messages, N tokens end to end, shortest message first.
 
     tokens (N,), positions (N,): int64 · last (B,): each message's last token
-    order (B,): where each packed message stood in the caller's order · groups: for attention.
+    order (B,): where each packed message stood in the caller's order
+    bounds (B + 1,): the tokens before each message, and N · longest: tokens of the longest
+    groups: for attention; none where it takes all messages in one call, which wants bounds int32.
     """
 
     tokens: Tensor
     positions: Tensor
     last: Tensor
+    bounds: Tensor
+    longest: int
     order: Tensor
     groups: tuple[Group, ...]
 
@@ -72,26 +76,48 @@ class Packed:
         """The same batch on a device."""
         if device.type == "cpu":
             return self
-        return Packed(
-            self.tokens.to(device, non_blocking=True),
-            self.positions.to(device, non_blocking=True),
-            self.last.to(device, non_blocking=True),
-            self.order,
-            tuple(group.to(device) for group in self.groups),
+        tokens, positions, last, bounds = copy_together(
+            (self.tokens, self.positions, self.last, self.bounds), device
+        )
+        return replace(
+            self,
+            tokens=tokens,
+            positions=positions,
+            last=last,
+            bounds=bounds.to(self.bounds.dtype),
+            groups=tuple(group.to(device) for group in self.groups),
         )
 
 
-def pack(messages: Sequence[Sequence[int]]) -> Packed:
-    """Pack the token ids of B messages, none of them empty, into one batch."""
+def copy_together(tensors: Sequence[Tensor], device: torch.device) -> tuple[Tensor, ...]:
+    """Integers of one dimension on a device, int64, in one copy.
+
+    For CUDA from pinned memory, so that nobody waits for it; torch does not give that memory to
+    anyone else before the copy is done.
+    """
+    sizes = [len(tensor) for tensor in tensors]
+    staged = torch.empty(sum(sizes), dtype=torch.int64, pin_memory=device.type == "cuda")
+    torch.cat(list(tensors), out=staged)
+    return torch.split(staged.to(device, non_blocking=True), sizes)
+
+
+def pack(messages: Sequence[Sequence[int]], *, grouped: bool = True) -> Packed:
+    """Pack the token ids of B messages, none of them empty, into one batch.
+
+    grouped: whether attention needs groups.
+    """
     order = sorted(range(len(messages)), key=lambda index: len(messages[index]))
     lengths = torch.tensor([len(messages[index]) for index in order])
     tokens = torch.tensor(list(chain.from_iterable(messages[index] for index in order)))
-    ends = lengths.cumsum(0)
-    starts = ends - lengths
+    bounds = torch.zeros(len(order) + 1, dtype=torch.int64)
+    ends = torch.cumsum(lengths, 0, out=bounds[1:])
+    starts = bounds[:-1]
     message = torch.arange(len(order)).repeat_interleave(lengths)  # (N,)
     positions = torch.arange(len(tokens)) - starts[message]
-    groups = tuple(_groups(lengths, starts, positions, message))
-    return Packed(tokens, positions, ends - 1, torch.tensor(order), groups)
+    groups = tuple(_groups(lengths, starts, positions, message)) if grouped else ()
+    bounds = bounds if grouped else bounds.to(torch.int32)
+    longest = len(messages[order[-1]])
+    return Packed(tokens, positions, ends - 1, bounds, longest, torch.tensor(order), groups)
 
 
 def _groups(lengths: Tensor, starts: Tensor, positions: Tensor, message: Tensor) -> Iterator[Group]:

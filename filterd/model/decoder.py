@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from filterd.model.attention import attends_whole
 from filterd.model.config import ModelConfig
 from filterd.model.gpt2 import GPT2Block
 from filterd.model.llama import LlamaBlock
@@ -66,6 +67,12 @@ class SpamModel(nn.Module):
     def final_norm(self) -> nn.Module:
         """The norm before the head."""
         return self.ln_f if self.config.family == "gpt2" else self.norm
+
+    @property
+    def attends_whole(self) -> bool:
+        """Whether it serves batches without groups, where its weights are."""
+        weight = self.head.weight
+        return attends_whole(self.config.head_width, weight.device, weight.dtype)
 
     def embed(self, batch: Packed) -> Tensor:
         """What the first block reads: (N, C)."""
