@@ -12,11 +12,12 @@ from torch import Tensor
 
 from filterd.model import SpamModel
 from filterd.packing import Packed, pack
+from filterd.workers import Workers as Cores
 from trainer.distributed import Workers
 from trainer.progress import progress
 
-BUDGET_TOKENS = 4096
-"""Of one forward pass: enough that matrices are large, few enough to stay in caches' reach."""
+BUDGET_TOKENS = 1024
+"""Of a forward pass on one core: enough that matrices are large, few enough for its caches."""
 
 
 class Features:
@@ -77,14 +78,31 @@ def _fill(
     mine = list(batches(ids))[workers.local_rank :: workers.local_size]
     total = sum(len(ids[index]) for batch in mine for index in batch)
     with progress(title, "token", total=total, unit_scale=True, disable=not workers.leads) as bar:
-        for batch in mine:
-            _write(rows, starts, batch, run(model, stop, [ids[index] for index in batch]))
+        for batch, parts in each(model, stop, ids, mine):
+            _write(rows, starts, batch, parts)
             bar.update(sum(len(ids[index]) for index in batch))
     rows.flush()
     workers.wait()
     if workers.local_rank == 0:
         aside.replace(path)
     workers.wait()
+
+
+def each(
+    model: SpamModel, stop: int, ids: Sequence[list[int]], todo: Sequence[list[int]]
+) -> Iterator[tuple[list[int], list[Tensor]]]:
+    """Batches of messages and what ``run`` makes of them, as many side by side as there are cores.
+
+    todo: the batches, as ``batches`` makes them.
+    """
+
+    def work(batch: list[int]) -> list[Tensor]:
+        return run(model, stop, [ids[index] for index in batch])
+
+    cores = Cores(1 if model.head.weight.is_cuda else torch.get_num_threads())
+    for first in range(0, len(todo), cores.count):
+        abreast = todo[first : first + cores.count]
+        yield from zip(abreast, cores.map(work, abreast, cores.count), strict=True)
 
 
 @torch.inference_mode()

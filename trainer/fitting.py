@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from filterd.linear import TransposedLinear, for_serving
 from filterd.model import SpamModel
 from trainer import encoding, readers, training
 from trainer.backbone import Start, first_trainable
@@ -111,6 +112,8 @@ class Fitting:
 
     def _stored(self, stop: int, views: Sequence[encoding.View]) -> StoredReader:
         model = self.start.build(self.recipe).eval()
+        if not model.head.weight.is_cuda:
+            for_serving(model.blocks, TransposedLinear)
         frozen = self.start.digest()
         if self.recipe.backbone == RANDOM:
             frozen += f" {self.recipe.seed}"

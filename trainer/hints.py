@@ -70,8 +70,7 @@ def _means(teacher: Artifact, texts: Sequence[str]) -> Tensor:
     found = torch.empty(len(ids), manifest.model.n_embd)
     total = sum(map(len, ids))
     with progress("teacher's hints", "token", total=total, unit_scale=True) as bar:
-        for batch in features.batches(ids):
-            parts = features.run(model, stop, [ids[index] for index in batch])
+        for batch, parts in features.each(model, stop, ids, list(features.batches(ids))):
             found[batch] = torch.stack([part.mean(0) for part in parts])
             bar.update(sum(len(ids[index]) for index in batch))
     return found
