@@ -12,12 +12,13 @@ from torch import Tensor
 
 from filterd.model import SpamModel
 from filterd.packing import Packed, pack
-from filterd.workers import Workers as Cores
+from filterd.workers import Workers as Threads
+from filterd.workers import threads_to_use
 from trainer.distributed import Workers
 from trainer.progress import progress
 
 BUDGET_TOKENS = 1024
-"""Of a forward pass on one core: enough that matrices are large, few enough for its caches."""
+"""Of a forward pass on one core: 256 to 1,024 differ by 6% at most (tests/bench/README.md)."""
 
 
 class Features:
@@ -78,7 +79,7 @@ def _fill(
     mine = list(batches(ids))[workers.local_rank :: workers.local_size]
     total = sum(len(ids[index]) for batch in mine for index in batch)
     with progress(title, "token", total=total, unit_scale=True, disable=not workers.leads) as bar:
-        for batch, parts in each(model, stop, ids, mine):
+        for batch, parts in side_by_side(model, stop, ids, mine):
             _write(rows, starts, batch, parts)
             bar.update(sum(len(ids[index]) for index in batch))
     rows.flush()
@@ -88,7 +89,7 @@ def _fill(
     workers.wait()
 
 
-def each(
+def side_by_side(
     model: SpamModel, stop: int, ids: Sequence[list[int]], todo: Sequence[list[int]]
 ) -> Iterator[tuple[list[int], list[Tensor]]]:
     """Batches of messages and what ``run`` makes of them, as many side by side as there are cores.
@@ -99,10 +100,10 @@ def each(
     def work(batch: list[int]) -> list[Tensor]:
         return run(model, stop, [ids[index] for index in batch])
 
-    cores = Cores(1 if model.head.weight.is_cuda else torch.get_num_threads())
-    for first in range(0, len(todo), cores.count):
-        abreast = todo[first : first + cores.count]
-        yield from zip(abreast, cores.map(work, abreast, cores.count), strict=True)
+    threads = Threads(min(torch.get_num_threads(), threads_to_use()))
+    for first in range(0, len(todo), threads.count):
+        abreast = todo[first : first + threads.count]
+        yield from zip(abreast, threads.map(work, abreast, threads.count), strict=True)
 
 
 @torch.inference_mode()

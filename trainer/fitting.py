@@ -112,8 +112,7 @@ class Fitting:
 
     def _stored(self, stop: int, views: Sequence[encoding.View]) -> StoredReader:
         model = self.start.build(self.recipe).eval()
-        if not model.head.weight.is_cuda:
-            for_serving(model.blocks, TransposedLinear)
+        for_serving(model.blocks, TransposedLinear)
         frozen = self.start.digest()
         if self.recipe.backbone == RANDOM:
             frozen += f" {self.recipe.seed}"

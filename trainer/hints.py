@@ -70,7 +70,7 @@ def _means(teacher: Artifact, texts: Sequence[str]) -> Tensor:
     found = torch.empty(len(ids), manifest.model.n_embd)
     total = sum(map(len, ids))
     with progress("teacher's hints", "token", total=total, unit_scale=True) as bar:
-        for batch, parts in features.each(model, stop, ids, list(features.batches(ids))):
+        for batch, parts in features.side_by_side(model, stop, ids, list(features.batches(ids))):
             found[batch] = torch.stack([part.mean(0) for part in parts])
             bar.update(sum(len(ids[index]) for index in batch))
     return found

@@ -77,6 +77,27 @@ def test_the_rest_of_the_model_goes_on_from_them(tmp_path: Path, family: str) ->
         assert torch.allclose(whole.classify(last), whole(packed), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("family", SHAPES)
+def test_batches_side_by_side_give_what_they_give_alone(
+    tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "BUDGET_TOKENS", 20)
+    monkeypatch.setattr(features, "threads_to_use", lambda: 3)
+    ids = messages(17)
+    assert len(list(features.batches(ids))) % 3 == 2  # the last are fewer
+    alone = compute(model(family), 2, ids, tmp_path / "alone.f32", ALONE)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        abreast = compute(model(family), 2, ids, tmp_path / "abreast.f32", ALONE)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    packed = pack(ids)
+    every = range(len(ids))
+    assert torch.allclose(abreast.packed(packed, every), alone.packed(packed, every), atol=1e-5)
+
+
 def stored(fitting: Fitting, messages: list[Message], *, plain: bool = False) -> StoredReader:
     reader = fitting.reader(labelled(messages), plain=plain)
     assert isinstance(reader, StoredReader)
