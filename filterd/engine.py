@@ -181,9 +181,9 @@ class Engine:
     def _forward(self, part: Sequence[list[int]]) -> _Begun:
         """Score some windows, or on a GPU have that done.
 
-        In bf16 a GPU, from Ampere on, works on one part while the next is packed; whoever wants the
-        scores waits. A daemon's batch is one part: there the GPU rests while the next is packed, and
-        while it works, the thread waits and the event loop reads, tokenises and settles.
+        In bf16 a GPU, from Ampere on, works on one part while the next is packed, and whoever wants
+        the scores waits. A daemon's batch is one part: there the GPU rests while the next one is
+        packed, and while it works the event loop reads, tokenises and settles.
         """
         packed = pack(part, grouped=not self._model.attends_whole)
         logits = self._model(packed.to(self.device)).float() / self.manifest.temperature  # (B, 2)

@@ -83,13 +83,13 @@ def test_batches_side_by_side_give_what_they_give_alone(
 ) -> None:
     monkeypatch.setattr(features, "BUDGET_TOKENS", 20)
     monkeypatch.setattr(features, "threads_to_use", lambda: 3)
-    ids = messages(17)
+    whole, ids = model(family), messages(17)
     assert len(list(features.batches(ids))) % 3 == 2  # the last are fewer
-    alone = compute(model(family), 2, ids, tmp_path / "alone.f32", ALONE)
+    alone = compute(whole, 2, ids, tmp_path / "alone.f32", ALONE)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        abreast = compute(model(family), 2, ids, tmp_path / "abreast.f32", ALONE)
+        abreast = compute(whole, 2, ids, tmp_path / "abreast.f32", ALONE)
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
