@@ -153,7 +153,8 @@ class Engine:
             if len(self._choices) > 1:
                 self._choose_precision()
             if self._tune:
-                self.max_batch_tokens = tuning.budget(self.threads, self._score_budget)
+                cores = self.threads if self.device.type == "cpu" else tuning.GPU_CORES
+                self.max_batch_tokens = tuning.budget(cores, self._score_budget)
             else:
                 self._score_budget(self.max_batch_tokens)
         except ArithmeticError as error:
