@@ -33,7 +33,7 @@ def optimizer(trainable: dict[str, nn.Parameter], recipe: Recipe) -> torch.optim
 
     It decays matrices alone unless the recipe says all; the token embedding has a rate of its own.
     Each group keeps its highest rate under ``peak``. Fused, for an update then goes through memory
-    once: 40 steps of the starter took 6.5 to 7.5 s, and 15.2 to 16.2 s otherwise.
+    once: 40 steps of the starter took 6.5 to 7.5 s, else 15.2 to 16.2 s (by hand, a busy machine).
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in trainable.items():
