@@ -65,15 +65,21 @@ def champions(folder: Path, texts: Sequence[str], count: int = 3) -> tuple[Champ
 
 @contextmanager
 def load(streams: Streams, texts: Sequence[str]) -> Iterator[list[tuple[bytes, bytes]]]:
-    """Publish all the time, never further ahead than MOST_WAITING; yields ids and texts so far."""
+    """Publish all the time, never further ahead than MOST_WAITING; yields ids and texts so far.
+
+    A last chunk follows the body's end, for whatever model serves by then.
+    """
     stop, sent = threading.Event(), list[tuple[bytes, bytes]]()
+
+    def publish_chunk() -> None:
+        start = len(sent) % len(texts)
+        chunk = list(texts[start : start + CHUNK])
+        ids = streams.publish(chunk)
+        sent.extend(zip(ids, (text.encode() for text in chunk), strict=True))
 
     def publish() -> None:
         while not stop.is_set():
-            start = len(sent) % len(texts)
-            chunk = list(texts[start : start + CHUNK])
-            ids = streams.publish(chunk)
-            sent.extend(zip(ids, (text.encode() for text in chunk), strict=True))
+            publish_chunk()
             while len(sent) - streams.outcomes() > MOST_WAITING and not stop.is_set():
                 stop.wait(0.01)
             stop.wait(0.02)
@@ -85,6 +91,7 @@ def load(streams: Streams, texts: Sequence[str]) -> Iterator[list[tuple[bytes, b
     finally:
         stop.set()
         thread.join()
+    publish_chunk()
 
 
 def check_verdicts(
