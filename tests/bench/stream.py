@@ -5,8 +5,8 @@
     python -m tests.bench.stream --backlog 1000000  # drained at the rate of 10,000? memory flat?
 
 The bare engine tokenizes and scores in one process with nothing around it; the daemon shares the
-same cores with Redis. What is compared runs in turn, and a ratio is taken round by round. No text
-repeats, but for ``--repeats``.
+same cores with Redis. What is compared runs in turn, and a ratio is taken round by round. Messages
+are real ones as they are, and the daemon remembers none, but for ``--repeats``.
 """
 
 from __future__ import annotations
@@ -60,13 +60,18 @@ def main() -> None:
             texts = campaign(options.messages, options.repeats)
             result = compare(lambda: repeated(options.artifact, folders, texts), options.rounds)
         else:
-            texts = campaign(options.messages, 0)
+            texts = differing(options.messages)
             result = behind_redis(options.artifact, folders, texts, options.rounds)
     if options.json:
         print(json.dumps(result))  # noqa: T201
         return
     for name, value in result.items():
         print(f"{name:28} {value:12.3f}")  # noqa: T201
+
+
+def differing(count: int) -> list[str]:
+    """Real messages, each of which comes again after all others: in no batch twice."""
+    return list(islice(cycle(dict.fromkeys(real_messages())), count))
 
 
 def campaign(count: int, repeats: float) -> list[str]:
@@ -94,7 +99,7 @@ def behind_redis(
 
     def measure() -> Result:
         bare = bare_rate(classifier, texts)
-        with daemon(artifact, next(folders)) as (streams, one):
+        with daemon(artifact, next(folders), DUPLICATE_CACHE=0) as (streams, one):
             settle_all(streams, one, texts[: len(texts) // 10])
             rate = settle_all(streams, one, texts)
             latency_ms = one_at_a_time(streams, texts)
@@ -126,8 +131,9 @@ def backlog(artifact: Path | None, folders: Iterator[Path], count: int) -> Resul
 
     Memory counts from the end of the short one, when everything has been used once.
     """
-    texts = campaign(SMALL_BACKLOG, 0)
-    with daemon(artifact, next(folders), OUTPUT_MAXLEN=count * 2) as (streams, one):
+    texts = differing(SMALL_BACKLOG)
+    settings = {"OUTPUT_MAXLEN": count * 2, "DUPLICATE_CACHE": 0}
+    with daemon(artifact, next(folders), **settings) as (streams, one):
         settle_all(streams, one, texts)
         short = settle_all(streams, one, texts)
         process, sizes = psutil.Process(one.process.pid), list[float]()
@@ -213,9 +219,9 @@ def one_at_a_time(streams: Streams, texts: Sequence[str]) -> float:
     """Median milliseconds from publishing to the verdict, nothing else on the way."""
     client: redis.Redis = streams.client
     times, last = [], client.xrevrange(streams.output, count=1)[0][0]
-    for number, text in enumerate(texts[:ONE_AT_A_TIME]):
+    for text in texts[:ONE_AT_A_TIME]:
         started = time.perf_counter()
-        client.xadd(streams.input, {"text": f"{text} alone {number}"})
+        client.xadd(streams.input, {"text": text})
         reply = client.xread({streams.output: last}, block=10_000)
         times.append(time.perf_counter() - started)
         last = reply[0][1][-1][0]
