@@ -16,6 +16,7 @@ from trainer.calibration import Floats
 from trainer.dataset import Message
 from trainer.distillation import Sources
 from trainer.distributed import ALONE
+from trainer.encoding import ADDED
 from trainer.evaluation import Evaluation, judge, truth
 from trainer.fitting import Fitting, split
 from trainer.folds import stratified
@@ -103,7 +104,7 @@ def _crossed(
 ) -> Floats:
     weights = [fitting.recipe.base_weight] * len(pool) + [1.0] * len(more)
     examples = make.labelled([*pool, *more], weights)
-    groups = [*stratified(pool, folds, fitting.recipe.seed), *[folds] * len(more)]
+    groups = [*stratified(pool, folds, fitting.recipe.seed), *[ADDED] * len(more)]
     reader = fitting.reader(examples, groups=groups)
     plain = fitting.reader(examples, plain=True)
     always = range(len(pool), len(pool) + len(more))

@@ -21,7 +21,7 @@ from trainer.calibration import Floats
 from trainer.course import Trained
 from trainer.dataset import Message, read_texts
 from trainer.distributed import ALONE, Workers
-from trainer.encoding import Examples
+from trainer.encoding import ADDED, Examples
 from trainer.fitting import Fitting
 from trainer.folds import stratified
 from trainer.hints import hints
@@ -138,7 +138,7 @@ def crossed(
     known = [*pool, *more]
     everything = [*(message.text for message in known), *texts]
     master = _teachers_fitting(teacher, known, student)
-    groups = [*stratified(pool, folds, student.recipe.seed), *[folds] * len(more)]
+    groups = [*stratified(pool, folds, student.recipe.seed), *[ADDED] * len(more)]
     reader = master.reader(_weighted(known, len(pool), master.recipe), groups=groups)
     examples = _weighted(known, len(pool), student.recipe)
     asked = master.reader(encoding.of(everything, [0.0] * len(everything)), plain=True)

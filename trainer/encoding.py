@@ -14,6 +14,9 @@ from filterd.tokenizer import Tokenizer, padded, windows
 from trainer.augment import alter, cut, join
 from trainer.recipe import Recipe
 
+ADDED = -1
+"""The group of what is learned beside the prepared folder's messages."""
+
 
 @dataclass(frozen=True, slots=True)
 class Examples:
@@ -78,12 +81,17 @@ class Encoder:
         its hint lies midway between the two's.
 
         groups: a number for each text, where only texts of the same may be joined: a fold that
-        leaves some out must not find them behind others.
+        leaves some out must not find them behind others. ADDED stands for what does not come from
+        the prepared folder, which a recipe may want unaltered.
         """
-        recipe, mates = self.recipe, _mates(groups or [0] * len(examples))
+        groups = groups or [0] * len(examples)
+        recipe, mates = self.recipe, _mates(groups)
         ids, targets = [], examples.targets.clone()
         hints = None if examples.hints is None else examples.hints.clone()
         for index, text in enumerate(examples.texts):
+            if groups[index] == ADDED and not recipe.alter_added:
+                ids.append(self._encode([self._normalise(text)]))
+                continue
             altered = alter(text, rng, recipe.alteration)
             if recipe.joining and rng.random() < recipe.joining:
                 other = rng.choice(mates[index])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +22,17 @@ BUDGET_TOKENS = 1024
 
 
 class Features:
-    """Hidden states behind ``stop`` frozen blocks, fp32, of B messages, one after another.
+    """Hidden states behind frozen blocks, fp32, of B messages.
 
-    Behind all blocks there is one row a message, else one a token.
+    spans: of each, (its tokens, C), or (1, C) behind all blocks.
     """
 
-    def __init__(self, rows: np.memmap | np.ndarray, starts: Sequence[int]) -> None:
-        self._rows, self._starts = rows, starts
+    def __init__(self, spans: Sequence[np.ndarray]) -> None:
+        self.spans = spans
 
     def packed(self, packed: Packed, indices: Sequence[int]) -> Tensor:
         """The rows of a packed batch, whose messages are these ``indices``: (N, C) or (B, C)."""
-        spans = [indices[place] for place in packed.order.tolist()]
-        parts = [self._rows[self._starts[index] : self._starts[index + 1]] for index in spans]
+        parts = [self.spans[indices[place]] for place in packed.order.tolist()]
         return torch.from_numpy(np.concatenate(parts))
 
 
@@ -57,7 +56,8 @@ def compute(
     workers.add([missing])  # another machine's disk may lack what this one's holds
     if missing.item():
         _fill(model, stop, ids, (path, shape, starts), workers, title)
-    return Features(np.memmap(path, dtype=np.float32, mode="r", shape=shape), starts)
+    rows = np.asarray(np.memmap(path, dtype=np.float32, mode="r", shape=shape))
+    return Features([rows[first:last] for first, last in pairwise(starts)])
 
 
 def _fill(

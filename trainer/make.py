@@ -18,7 +18,7 @@ from trainer.card import model_card, notice
 from trainer.course import Trained
 from trainer.dataset import Message
 from trainer.distributed import ALONE, Workers
-from trainer.encoding import Examples
+from trainer.encoding import ADDED, Examples
 from trainer.evaluation import evaluate, judge, truth
 from trainer.fitting import Fitting
 from trainer.folds import stratified
@@ -143,7 +143,7 @@ class Pool:
         if folds:
             numbers = stratified(self.prepared, folds, recipe.seed)
             groups = [2 * n + group for n, group in zip(numbers, groups, strict=False)]
-        groups[len(self.prepared) :] = [-1] * len(material.more)
+        groups[len(self.prepared) :] = [ADDED] * len(material.more)
         examples = labelled(messages, weights)
         self.reader = fitting.reader(examples, groups=groups)
         self.plain = fitting.reader(examples, plain=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 from torch import Tensor
 
 from filterd.model import SpamModel
@@ -99,15 +100,20 @@ def stored(
     store: tuple[Path, str],
     workers: Workers,
 ) -> StoredReader:
-    """Compute the features of every view, or take them from the store.
+    """Compute the features of every view, or take them from the store; of equal spans once.
 
     store: its folder, and what stands for the frozen weights in the files' names.
     """
     folder, weights = store
+    known: dict[tuple[int, ...], np.ndarray] = {}
     made = []
     for number, view in enumerate(views, start=1):
-        digest = hashlib.sha256(f"{weights} {stop} {view.ids}".encode()).hexdigest()[:20]
-        title = f"frozen blocks, view {number} of {len(views)}"
-        features = compute(model, stop, view.ids, folder / f"{digest}.f32", workers, title)
-        made.append((view, features))
+        keys = [tuple(span) for span in view.ids]
+        fresh = [list(key) for key in dict.fromkeys(keys) if key not in known]
+        if fresh:
+            digest = hashlib.sha256(f"{weights} {stop} {fresh}".encode()).hexdigest()[:20]
+            title = f"frozen blocks, view {number} of {len(views)}"
+            features = compute(model, stop, fresh, folder / f"{digest}.f32", workers, title)
+            known.update(zip(map(tuple, fresh), features.spans, strict=True))
+        made.append((view, Features([known[key] for key in keys])))
     return StoredReader(made)

@@ -16,7 +16,7 @@ from tests.checkpoints import TEXTS
 from tests.trainer.runs import ALTERED, begun, decoded, tiny, trained
 from trainer import encoding, registry
 from trainer.dataset import Message
-from trainer.encoding import Encoder, longest
+from trainer.encoding import ADDED, Encoder, longest
 from trainer.vocabulary import learn
 
 HARD = [*TEXTS, "ＷＩＮ а fr\u200bee  prize", "  spaces \t and\nlines  ", "call 07 99 001"]
@@ -104,6 +104,17 @@ def test_only_texts_of_a_group_are_joined() -> None:
     for index, whole in enumerate(read):
         numbers = [int(part.split(">")[0]) for part in whole.split("<")[1:]]
         assert {number % 3 for number in numbers} == {index % 3}
+
+
+def test_what_is_added_is_left_as_it_is_where_a_recipe_says_so() -> None:
+    given, groups = examples(["see you at lunch then"] * 20), [0, ADDED] * 10
+    for alter_added in (False, True):
+        made = encoder(alteration=1.0, trainable=1, views=2, alter_added=alter_added, length=60)
+        plain = made.plain(given).ids
+        view = made.altered(given, random.Random(1), groups)
+        same = [ids == own for ids, own in zip(view.ids, plain, strict=True)]
+        assert sum(same[::2]) < 5
+        assert all(same[1::2]) != alter_added
 
 
 @settings(max_examples=50, deadline=None)

@@ -132,6 +132,21 @@ def test_the_store_is_used_again(
     assert store(tmp_path) == kept
 
 
+def test_equal_messages_are_computed_once(tmp_path: Path, small: list[Message]) -> None:
+    recipe = tiny(trainable=1, views=3, alteration=0.5)
+    fitting = begun(recipe, small, tmp_path)
+    reader, built = stored(fitting, [*small, *small]), fitting.start.build(recipe).eval()
+    spans = {tuple(ids) for epoch in range(3) for ids in reader.view(epoch).ids}
+    assert len(small) < len(spans) < 5 * len(small)
+    size = sum(map(len, spans)) * recipe.n_embd * 4
+    assert sum(size for _, _, size in store(tmp_path).values()) == size
+    for epoch in range(3):
+        hidden, packed = reader.batch(built, epoch, [3, 3 + len(small), 40])
+        with torch.no_grad():
+            own = built.through(built.embed(packed), packed, 0, 1)
+        assert torch.allclose(hidden, own, atol=1e-6)
+
+
 @pytest.mark.parametrize("change", [{"seed": 7}, {"trainable": "head"}, {"n_inner": 40}, LLAMA])
 def test_other_weights_are_computed_anew(
     tmp_path: Path, small: list[Message], change: dict[str, Any]
