@@ -28,6 +28,9 @@ UNTUNED_BATCH_TOKENS = 4096
 """The budget of an engine that is to find its own, until warm-up did."""
 WORTH_A_THREAD = 100e6
 """Floating-point operations below which one more core would wait longer than it works."""
+QUICK = 200e6
+"""Floating-point operations of a message, three to four milliseconds of a core, that an event loop
+may do itself: to hand it to a thread cost 0.9 ms of 6.0 (tests/bench/README.md)."""
 WINDOWS_A_PART = 4
 """With fewer, parts of whole windows differ too much in size to run side by side."""
 
@@ -138,6 +141,11 @@ class Engine:
         remaining = iter(scores)
         best = [max(next(remaining) for _ in message.windows) for message in batch]
         return Scores(best, padding / len(spans) if spans else 0.0)
+
+    def is_quick(self, message: Tokens) -> bool:
+        """Whether to score this message alone takes no longer than an event loop may be held up."""
+        one = len(message.windows) == 1 and self.device.type == "cpu"
+        return one and message.count * self._operations_a_token < QUICK
 
     def score_texts(self, texts: Sequence[str]) -> list[float]:
         """P(spam) for each text, in order."""

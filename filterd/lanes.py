@@ -1,4 +1,4 @@
-"""Lanes: a queue of work, and the thread that scores it, micro-batch by micro-batch."""
+"""Lanes: a queue of work, scored in a thread, micro-batch by micro-batch, or at once if quick."""
 
 from __future__ import annotations
 
@@ -67,8 +67,9 @@ class _Lane:
     """Scores what is put in, oldest first.
 
     While a batch is scored, one full batch more goes to the thread, so that it never waits for the
-    event loop; less than a full one stays here and grows. taken: set with each batch · onward: for
-    what this stage is not sure of.
+    event loop; less than a full one stays here and grows. A message that comes alone and is quick
+    is scored in the event loop. taken: set with each batch · onward: for what this stage is not
+    sure of.
     """
 
     def __init__(
@@ -148,9 +149,12 @@ class _Lane:
                 await self._changed.wait()
 
     async def _score(self, batch: Batch[Work]) -> None:
+        score = partial(self._answer, batch)
         try:
-            score = partial(self._in_thread, batch)
-            answers = await asyncio.get_running_loop().run_in_executor(self._thread, score)
+            if self._is_quick(batch):
+                answers = score()
+            else:
+                answers = await asyncio.get_running_loop().run_in_executor(self._thread, score)
         finally:
             self._busy -= 1
             self._changed.set()
@@ -160,7 +164,12 @@ class _Lane:
                 if isinstance(answer, Work):
                     self._onward.put(answer, alone=batch.items[0].alone)
 
-    def _in_thread(self, batch: Batch[Work]) -> list[Outcome | Work]:
+    def _is_quick(self, batch: Batch[Work]) -> bool:
+        """What may be what kills its consumers never is: it would take the event loop along."""
+        first, *others = batch.items
+        return self._busy == 1 and not others and not first.alone and first.item.is_quick
+
+    def _answer(self, batch: Batch[Work]) -> list[Outcome | Work]:
         started = time.monotonic()
         answers = self._scorer.answer([waiting.item for waiting in batch.items])
         metrics = self._metrics

@@ -1,9 +1,10 @@
 """The pipeline: entries in, scores, outcomes out; all at once, none waiting for another.
 
 ``sources`` bring entries, ``lanes`` score them in threads, the ``outbox`` settles. Network I/O
-goes on while a batch is being scored. An entry is in flight from its delivery to its settling, and
-what is in flight bounds how much is read. Each partition has sources and an outbox of its own, so
-that a shard that is away holds up no other; one lane scores what all of them bring.
+goes on while a batch is being scored, unless that is one quick message. An entry is in flight from
+its delivery to its settling, and what is in flight bounds how much is read. Each partition has
+sources and an outbox of its own, so that a shard that is away holds up no other; one lane scores
+what all of them bring.
 """
 
 from __future__ import annotations

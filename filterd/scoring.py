@@ -1,4 +1,4 @@
-"""Scoring: raw entries to work, and work to outcomes. Synchronous, so that threads can run it."""
+"""Scoring: raw entries to work, and work to outcomes. Synchronous, for any thread."""
 
 from __future__ import annotations
 
@@ -40,6 +40,11 @@ class Work:
     tokens: Tokens
     classifier: Classifier
     stage: int = 0
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether the event loop can score it, and nobody notices."""
+        return self.classifier.stages[self.stage].engine.is_quick(self.tokens)
 
 
 class Scorer:

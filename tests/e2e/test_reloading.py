@@ -79,7 +79,8 @@ def test_a_folder_replaced_in_place_is_loaded_when_it_is_whole(
     with reloads.load(streams, texts) as sent:
         shutil.copytree(made.folder / made.names[1], place, dirs_exist_ok=True)
         eventually(lambda: reloads.reloaded(one) > 0, "reloaded")
-    reloads.check_verdicts(streams, made, sent)
+    by_model = reloads.check_verdicts(streams, made, sent)
+    assert by_model[made.names[1]] > 0
 
 
 def test_sighup_looks_at_once_and_tries_the_refused_again(
