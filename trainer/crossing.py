@@ -16,11 +16,10 @@ from trainer.calibration import Floats
 from trainer.dataset import Message
 from trainer.distillation import Sources
 from trainer.distributed import ALONE
-from trainer.encoding import ADDED
 from trainer.evaluation import Evaluation, judge, truth
 from trainer.fitting import Fitting, split
 from trainer.folds import stratified
-from trainer.material import gather
+from trainer.material import Material, gather
 from trainer.recipe import of_artifact
 from trainer.training import Say
 
@@ -86,25 +85,22 @@ def out_of_fold(
         )
     material = gather(recipe, sources.data, sources.extra)
     pool = [message for part in material.parts.values() for message in part]
-    more = material.more
-    found = distillation.unlabelled(sources.texts, [*pool, *more])
+    found = distillation.unlabelled(sources.texts, [*pool, *material.more])
     texts = [text for part in found.values() for text in part]
-    everything = [*(message.text for message in [*pool, *more]), *texts]
+    everything = [*(message.text for message in [*pool, *material.more]), *texts]
     fitting = make.begin(recipe, everything, work, ALONE, say)
     if teacher is None:
-        log_odds = _crossed(fitting, pool, more, folds)
+        log_odds = _crossed(fitting, pool, material, folds)
     else:
         master = artifacts.load(teacher)
-        log_odds = distillation.crossed(fitting, master, pool, (more, texts), folds)
+        log_odds = distillation.crossed(fitting, master, pool, (material, texts), folds)
     return OutOfFold(manifest, pool, calibration.scores(log_odds, manifest.temperature))
 
 
-def _crossed(
-    fitting: Fitting, pool: Sequence[Message], more: Sequence[Message], folds: int
-) -> Floats:
-    weights = [fitting.recipe.base_weight] * len(pool) + [1.0] * len(more)
-    examples = make.labelled([*pool, *more], weights)
-    groups = [*stratified(pool, folds, fitting.recipe.seed), *[ADDED] * len(more)]
+def _crossed(fitting: Fitting, pool: Sequence[Message], material: Material, folds: int) -> Floats:
+    more = material.more
+    examples = make.examples(pool, material, fitting.recipe)
+    groups = [*stratified(pool, folds, fitting.recipe.seed), *[folds] * len(more)]
     reader = fitting.reader(examples, groups=groups)
     plain = fitting.reader(examples, plain=True)
     always = range(len(pool), len(pool) + len(more))

@@ -21,7 +21,7 @@ from trainer.calibration import Floats
 from trainer.course import Trained
 from trainer.dataset import Message, read_texts
 from trainer.distributed import ALONE, Workers
-from trainer.encoding import ADDED, Examples
+from trainer.encoding import Examples
 from trainer.fitting import Fitting
 from trainer.folds import stratified
 from trainer.hints import hints
@@ -72,7 +72,7 @@ def distill(
     say(f"{len(labelled):,} labelled messages, {len(texts):,} more texts")
     loaded = artifacts.load(teacher)
     everything = [*(message.text for message in labelled), *texts]
-    known = make.labelled(labelled, material.weights(recipe))
+    known = make.examples(material.base, material, recipe)
     said = _said(recipe, loaded, (known.texts, texts), place, workers)
     examples = soft(recipe, known, texts, said)
     if recipe.hint_weight:
@@ -97,7 +97,7 @@ def _unseen(
     if not recipe.folds:
         return make.asked(fitting, trained, validation)
     pool = [*material.base, *validation]
-    return Unseen(pool, crossed(fitting, teacher, pool, (material.more, texts), recipe.folds))
+    return Unseen(pool, crossed(fitting, teacher, pool, (material, texts), recipe.folds))
 
 
 def _said(
@@ -120,27 +120,29 @@ def soft(recipe: Recipe, known: Examples, texts: Sequence[str], said: Floats) ->
     labels = known.targets.numpy()
     targets[: len(known)] = share * said[: len(known)] + (1 - share) * labels
     weights = known.weights.tolist() + [1.0] * len(texts)
-    return encoding.of([*known.texts, *texts], targets.tolist(), weights)
+    kept = [*known.kept, *[False] * len(texts)] if known.kept else ()
+    return encoding.of([*known.texts, *texts], targets.tolist(), weights, kept)
 
 
 def crossed(
     student: Fitting,
     teacher: Artifact,
     pool: Sequence[Message],
-    beside: tuple[Sequence[Message], Sequence[str]],
+    beside: tuple[Material, Sequence[str]],
     folds: int,
 ) -> Floats:
     """Log-odds of each message of a pool, (B,), from a student whose teacher did not see it either.
 
-    beside: labelled messages and texts that every fold learns from too.
+    beside: what adds labelled messages, and texts, that every fold learns from too.
     """
-    more, texts = beside
+    material, texts = beside
+    more = material.more
     known = [*pool, *more]
     everything = [*(message.text for message in known), *texts]
     master = _teachers_fitting(teacher, known, student)
-    groups = [*stratified(pool, folds, student.recipe.seed), *[ADDED] * len(more)]
-    reader = master.reader(_weighted(known, len(pool), master.recipe), groups=groups)
-    examples = _weighted(known, len(pool), student.recipe)
+    groups = [*stratified(pool, folds, student.recipe.seed), *[folds] * len(more)]
+    reader = master.reader(make.examples(pool, material, master.recipe), groups=groups)
+    examples = make.examples(pool, material, student.recipe)
     asked = master.reader(encoding.of(everything, [0.0] * len(everything)), plain=True)
     middle = None
     if student.recipe.hint_weight:
@@ -159,12 +161,6 @@ def crossed(
 
     plain = student.reader(make.labelled(pool), plain=True)
     return student.out_of_fold(pool, plain, lesson, folds)
-
-
-def _weighted(messages: Sequence[Message], prepared: int, recipe: Recipe) -> Examples:
-    """Messages of which the first so many are of the prepared folder, weighed as a recipe says."""
-    weights = [recipe.base_weight] * prepared + [1.0] * (len(messages) - prepared)
-    return make.labelled(messages, weights)
 
 
 def _teachers_fitting(teacher: Artifact, pool: Sequence[Message], student: Fitting) -> Fitting:

@@ -14,22 +14,21 @@ from filterd.tokenizer import Tokenizer, padded, windows
 from trainer.augment import alter, cut, join
 from trainer.recipe import Recipe
 
-ADDED = -1
-"""The group of what is learned beside the prepared folder's messages."""
-
 
 @dataclass(frozen=True, slots=True)
 class Examples:
     """What there is to learn: B texts.
 
     targets: P(spam) of each, (B,), 0 or 1 where a person said so · weights: of each, (B,), in the
-    loss · hints: what a teacher makes of each, (B, K), where there is one.
+    loss · hints: what a teacher makes of each, (B, K), where there is one · kept: which are never
+    altered, none of them where empty.
     """
 
     texts: tuple[str, ...]
     targets: Tensor
     weights: Tensor
     hints: Tensor | None = None
+    kept: tuple[bool, ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -39,7 +38,8 @@ class Examples:
         places = list(indices)
         texts = tuple(self.texts[index] for index in places)
         hints = None if self.hints is None else self.hints[places]
-        return Examples(texts, self.targets[places], self.weights[places], hints)
+        kept = tuple(self.kept[index] for index in places) if self.kept else ()
+        return Examples(texts, self.targets[places], self.weights[places], hints, kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +81,13 @@ class Encoder:
         its hint lies midway between the two's.
 
         groups: a number for each text, where only texts of the same may be joined: a fold that
-        leaves some out must not find them behind others. ADDED stands for what does not come from
-        the prepared folder, which a recipe may want unaltered.
+        leaves some out must not find them behind others.
         """
-        groups = groups or [0] * len(examples)
-        recipe, mates = self.recipe, _mates(groups)
+        recipe, mates = self.recipe, _mates(groups or [0] * len(examples))
         ids, targets = [], examples.targets.clone()
         hints = None if examples.hints is None else examples.hints.clone()
         for index, text in enumerate(examples.texts):
-            if groups[index] == ADDED and not recipe.alter_added:
+            if examples.kept and examples.kept[index]:
                 ids.append(self._encode([self._normalise(text)]))
                 continue
             altered = alter(text, rng, recipe.alteration)
@@ -132,9 +130,12 @@ def is_altered(recipe: Recipe) -> bool:
 
 
 def of(
-    texts: Sequence[str], targets: Sequence[float], weights: Sequence[float] | None = None
+    texts: Sequence[str],
+    targets: Sequence[float],
+    weights: Sequence[float] | None = None,
+    kept: Sequence[bool] = (),
 ) -> Examples:
     """Examples from plain sequences; without weights all count the same."""
     numbers = torch.tensor(targets, dtype=torch.float32)
     counted = torch.ones(len(texts)) if weights is None else torch.tensor(weights)
-    return Examples(tuple(texts), numbers, counted)
+    return Examples(tuple(texts), numbers, counted, kept=tuple(kept))

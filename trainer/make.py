@@ -18,7 +18,7 @@ from trainer.card import model_card, notice
 from trainer.course import Trained
 from trainer.dataset import Message
 from trainer.distributed import ALONE, Workers
-from trainer.encoding import ADDED, Examples
+from trainer.encoding import Examples
 from trainer.evaluation import evaluate, judge, truth
 from trainer.fitting import Fitting
 from trainer.folds import stratified
@@ -137,16 +137,15 @@ class Pool:
         recipe, folds = fitting.recipe, fitting.recipe.folds
         self.prepared = [*material.base, *material.parts["validation"]]
         messages = [*self.prepared, *material.more]
-        weights = [recipe.base_weight] * len(self.prepared) + [1.0] * len(material.more)
         base, rest = len(material.base), len(messages) - len(material.base)
         groups = [0] * base + [1] * rest
         if folds:
             numbers = stratified(self.prepared, folds, recipe.seed)
             groups = [2 * n + group for n, group in zip(numbers, groups, strict=False)]
-        groups[len(self.prepared) :] = [ADDED] * len(material.more)
-        examples = labelled(messages, weights)
-        self.reader = fitting.reader(examples, groups=groups)
-        self.plain = fitting.reader(examples, plain=True)
+        groups[len(self.prepared) :] = [-1] * len(material.more)
+        learned = examples(self.prepared, material, recipe)
+        self.reader = fitting.reader(learned, groups=groups)
+        self.plain = fitting.reader(learned, plain=True)
         self.base = range(base)
         self.validation = range(base, len(self.prepared))
         self.more = range(len(self.prepared), len(messages))
@@ -185,10 +184,22 @@ def settle(recipe: Recipe, unseen: Unseen) -> tuple[float, float]:
     return temperature, calibration.threshold_for(scores, spam, recipe.false_positive_rate)
 
 
-def labelled(messages: Sequence[Message], weights: Sequence[float] | None = None) -> Examples:
+def examples(pool: Sequence[Message], material: Material, recipe: Recipe) -> Examples:
+    """Messages of a prepared folder and what is added to them, as a recipe wants both learned."""
+    more = material.more
+    weights = [recipe.base_weight] * len(pool) + [1.0] * len(more)
+    kept = [False] * len(pool) + material.kept(recipe)
+    return labelled([*pool, *more], weights, kept)
+
+
+def labelled(
+    messages: Sequence[Message],
+    weights: Sequence[float] | None = None,
+    kept: Sequence[bool] = (),
+) -> Examples:
     """Messages as examples whose targets are their labels."""
     texts = [message.text for message in messages]
-    return encoding.of(texts, truth(messages).tolist(), weights)
+    return encoding.of(texts, truth(messages).tolist(), weights, kept)
 
 
 def write(

@@ -46,9 +46,10 @@ class Material:
         count = sum(self.added.values())
         return self.learned[-count:] if count else []
 
-    def weights(self, recipe: Recipe) -> list[float]:
-        """Of each message to learn from, in the loss."""
-        return [recipe.base_weight] * len(self.base) + [1.0] * len(self.more)
+    def kept(self, recipe: Recipe) -> list[bool]:
+        """Of each of ``more``, whether no view may alter it; what the corpus added comes first."""
+        ours = self.added.get(corpus.NAME, 0)
+        return [not recipe.alter_corpus] * ours + [False] * (len(self.more) - ours)
 
     def describe(self) -> dict[str, Any]:
         """What the manifest says of the data: its card in short, what was added, and hashes."""

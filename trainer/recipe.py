@@ -73,9 +73,7 @@ class Recipe(BaseModel):
         default=0.0, description="class weights by frequency ** -balance: 0 none, 1 full"
     )
     alteration: Share = Field(default=0.0, description="share of messages altered in a view")
-    alter_added: bool = Field(
-        default=True, description="alter what is added to the prepared messages, too"
-    )
+    alter_corpus: bool = Field(default=True, description="alter the project's own messages, too")
     joining: Portion = Field(default=0.0, description="share of messages followed by another")
     cut_words: Portion = Field(
         default=0.0, description="share of characters before which the text is cut for encoding"
@@ -153,8 +151,6 @@ class Recipe(BaseModel):
         changed = self.alteration or self.joining or self.cut_words
         if self.trainable != "all" and changed and self.views < 2:
             raise ValueError("frozen blocks see no altered message with views = 1: give 2 or more")
-        if self.trainable == "all" and not self.alter_added:
-            raise ValueError("alter_added = false is for frozen blocks: set it to true")
         if self.folds == 1:
             raise ValueError("folds must be 0, or 2 or more")
         if self.pooling == "last" and not self.max_length:

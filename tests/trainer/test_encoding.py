@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.checkpoints import TEXTS
 from tests.trainer.runs import ALTERED, begun, decoded, tiny, trained
 from trainer import encoding, registry
 from trainer.dataset import Message
-from trainer.encoding import ADDED, Encoder, longest
+from trainer.encoding import Encoder, longest
 from trainer.vocabulary import learn
 
 HARD = [*TEXTS, "ＷＩＮ а fr\u200bee  prize", "  spaces \t and\nlines  ", "call 07 99 001"]
@@ -106,15 +107,19 @@ def test_only_texts_of_a_group_are_joined() -> None:
         assert {number % 3 for number in numbers} == {index % 3}
 
 
-def test_what_is_added_is_left_as_it_is_where_a_recipe_says_so() -> None:
-    given, groups = examples(["see you at lunch then"] * 20), [0, ADDED] * 10
-    for alter_added in (False, True):
-        made = encoder(alteration=1.0, trainable=1, views=2, alter_added=alter_added, length=60)
-        plain = made.plain(given).ids
-        view = made.altered(given, random.Random(1), groups)
-        same = [ids == own for ids, own in zip(view.ids, plain, strict=True)]
-        assert sum(same[::2]) < 5
-        assert all(same[1::2]) != alter_added
+def test_what_is_kept_is_never_altered() -> None:
+    texts = [
+        f"see you at lunch on the 2{index} of May, call 020 7946 0{index}" for index in range(20)
+    ]
+    given = examples(texts, [0.0, 1.0] * 10)
+    kept = replace(given, kept=tuple(index % 4 < 2 for index in range(20)))
+    assert kept.pick([5, 4, 3]).kept == (True, True, False)
+    changing = encoder(alteration=1.0, joining=0.9, cut_words=0.3, length=200)
+    plain, view = changing.plain(given), changing.altered(kept, random.Random(1))
+    same = [ids == own for ids, own in zip(view.ids, plain.ids, strict=True)]
+    assert all(same[index] for index in range(20) if kept.kept[index])
+    assert not any(same[index] for index in range(20) if not kept.kept[index])
+    assert view.targets[torch.tensor(kept.kept)].tolist() == [0.0, 1.0] * 5
 
 
 @settings(max_examples=50, deadline=None)

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from filterd.errors import DataError
+from filterd.normalizer import normalizer
 from tests.trainer.runs import prepared, tiny
 from trainer import corpus
 from trainer.dataset import Message, read_file, to_csv
+from trainer.make import examples
 from trainer.material import gather
 from trainer.splitting import fold
 
@@ -84,15 +86,15 @@ def test_the_corpus_names_nobodys_domain_as_it_is_learned() -> None:
     assert len(found) == len(written) > 3000
     assert {message.label for message in found} == {"ham", "spam"}
     assert sum(".example" in message.text.lower() for message in written) > 100
-    endings = set()
+    plain, endings = normalizer("confusables"), set[str]()
     for before, after in zip(written, found, strict=True):
         assert before.label == after.label
-        assert not re.search(r"(\.| dot )example\b", after.text, re.IGNORECASE)
-        pattern = re.escape(before.text)
-        pattern = re.sub(r"(\\\.|\\ dot\\ )example\b", r"\1([a-z.]+)", pattern, flags=re.IGNORECASE)
-        match = re.fullmatch(pattern, after.text)
-        assert match
-        endings.update(match.groups())
+        assert not re.search(r"[.,\])] ?example\b|\bdot\b\W*example", plain(after.text))
+        start, _, rest = before.text.partition(".example")
+        if rest and rest[0] in " /" and ".example" not in rest:
+            assert after.text.startswith(f"{start}.")
+            assert after.text.endswith(rest)
+            endings.add(after.text[len(start) + 1 : len(after.text) - len(rest)])
     assert endings == set(corpus.ENDINGS)
 
 
@@ -100,9 +102,25 @@ def test_the_prepared_messages_may_count_more(tmp_path: Path, small: list[Messag
     data = prepared(tmp_path / "data", small)
     (tmp_path / "more.csv").write_text("label,text\nham,one\nham,two\n")
     recipe = tiny(base_weight=2.5)
-    assert gather(recipe, data).weights(recipe) == [2.5] * 72
-    found = gather(recipe, data, [tmp_path / "more.csv"])
-    assert found.weights(recipe) == [2.5] * 72 + [1.0] * 2
+    for extra, added in (([], 0), ([tmp_path / "more.csv"], 2)):
+        material = gather(recipe, data, extra)
+        learned = examples(material.base, material, recipe)
+        assert learned.texts == tuple(message.text for message in material.learned)
+        assert learned.weights.tolist() == [2.5] * 72 + [1.0] * added
+
+
+@pytest.mark.parametrize("alter_corpus", [False, True])
+def test_the_corpus_alone_may_stay_unaltered(
+    tmp_path: Path, small: list[Message], alter_corpus: bool
+) -> None:
+    data = prepared(tmp_path / "data", small)
+    (tmp_path / "more.csv").write_text("label,text\nham,one\nham,two\n")
+    recipe = tiny(corpus=True, alter_corpus=alter_corpus)
+    material = gather(recipe, data, [tmp_path / "more.csv"])
+    ours = material.added[corpus.NAME]
+    assert ours > 3000
+    kept = examples(material.base, material, recipe).kept
+    assert kept == (*[False] * 72, *[not alter_corpus] * ours, False, False)
 
 
 def test_what_it_was_is_described(tmp_path: Path, small: list[Message]) -> None:

@@ -32,7 +32,7 @@ OTHERS = {
     "base_weight": "2",
     "balance": "0.5",
     "alteration": "0.25",
-    "alter_added": "false",
+    "alter_corpus": "false",
     "joining": "0.125",
     "cut_words": "0.5",
     "views": "3",
@@ -83,7 +83,6 @@ def _beside(name: str) -> list[str]:
         "backbone": ["embedding="],
         "embedding": ["vocab_size=300"],
         "n_head": ["n_embd=16"],
-        "alter_added": ["trainable=1"],
     }.get(name, [])
 
 
@@ -132,7 +131,6 @@ def test_own_file_is_named_by_its_stem(tmp_path: Path) -> None:
         (["vocab_size=0"], "a random backbone needs vocab_size, or an embedding"),
         (["backbone=gpt2", "embedding=gpt2"], "leave embedding empty"),
         (["folds=1"], "folds must be 0, or 2 or more"),
-        (["alter_added=false"], "alter_added = false is for frozen blocks"),
         (["trainable=1", "joining=0.1"], "frozen blocks see no altered message with views = 1"),
         (["false_positive_rate=0"], "false_positive_rate: "),
         (["max_length=0", "backbone=gpt2", "vocab_size=0"], "max_length = 0 is for padded-last"),
