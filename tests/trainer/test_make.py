@@ -13,7 +13,7 @@ from filterd import artifact as artifacts
 from filterd.engine import Engine
 from filterd.errors import ArtifactError, DataError, SettingsError
 from tests.trainer.runs import ALTERED, decoded, prepared, tiny
-from trainer import calibration, make
+from trainer import calibration, corpus, make
 from trainer.course import Trained
 from trainer.dataset import Message, read_file, to_csv
 from trainer.distributed import Workers
@@ -66,6 +66,27 @@ def made(
     path, _ = make.make(tiny(**fields), data, place, ([] if said is None else said).append)
     assert path == tmp_path / "a"
     return artifacts.load(path)
+
+
+@pytest.mark.parametrize("alter_corpus", [False, True])
+def test_the_corpus_is_as_it_was_in_every_run_that_shall_not_alter_it(
+    tmp_path: Path, small: list[Message], monkeypatch: pytest.MonkeyPatch, alter_corpus: bool
+) -> None:
+    (tmp_path / "corpus").mkdir()
+    ours = [f"our own message {number} for later" for number in range(20)]
+    lines = [f"{'spam' if number % 2 else 'ham'}\t{text}\n" for number, text in enumerate(ours)]
+    (tmp_path / "corpus" / "ours.tsv").write_text("".join(lines))
+    monkeypatch.setattr(corpus, "FOLDER", tmp_path / "corpus")
+    seen = Seen()
+    seen.watch(monkeypatch)
+    changes = {"alteration": 1.0, "joining": 0.3, "alter_corpus": alter_corpus}
+    frozen = {"trainable": 1, "views": 2, "corpus": True, "max_length": 60}
+    made(tmp_path, prepared(tmp_path / "data", small), **FOLDED, **frozen, **changes)
+    runs = [texts for name, texts in seen.events if name != "log odds"]
+    assert len(runs) == 4
+    for texts in runs:
+        unaltered = sum(texts.count(text) == 2 for text in ours)
+        assert unaltered < 10 if alter_corpus else unaltered == 20
 
 
 def test_the_manifest_says_what_was_done(tmp_path: Path, small: list[Message]) -> None:
