@@ -15,12 +15,7 @@ from trainer.dataset import Message, read_file
 NAME = "trainer/corpus"
 FOLDER = Path(__file__).parent / "corpus"
 ENDINGS = [*["com"] * 8, *["net", "org", "info", "co", "in", "co.uk", "xyz", "io", "me", "app"]]
-_EXAMPLE = re.compile(
-    r"([.,\uff0e]|\[\.\]| dot |\((?:dot|punto)\) ?| [.,] )"
-    "(?:exam\u200b?ple|\uff45\uff58\uff41\uff4d\uff50\uff4c\uff45)\\b",
-    re.IGNORECASE,
-)
-"""Also as it is written to slip past a filter."""
+_EXAMPLE = re.compile(r"(\.| dot )example\b", re.IGNORECASE)
 
 
 def messages() -> list[Message]:

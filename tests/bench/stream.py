@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def differing(count: int) -> list[str]:
-    """Real messages, each of which comes again after all others: in no batch twice."""
+    """Real messages, all differing, over and over until there are so many."""
     return list(islice(cycle(dict.fromkeys(real_messages())), count))
 
 
