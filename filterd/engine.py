@@ -15,7 +15,7 @@ from filterd import tuning
 from filterd.artifact import Artifact
 from filterd.errors import ArtifactError, SettingsError
 from filterd.normalizer import normalizer
-from filterd.packing import pack
+from filterd.packing import pack, padding_on
 from filterd.precision import Precision, Wanted, build, candidates
 from filterd.tokenizer import padded, windows
 from filterd.workers import Workers, threads_to_use
@@ -194,7 +194,8 @@ class Engine:
         the scores waits. A daemon's batch is one part: there the GPU rests while the next one is
         packed, and while it works the event loop reads, tokenises and settles.
         """
-        packed = pack(part, grouped=not self._model.attends_whole)
+        grouped, padding = not self._model.attends_whole, padding_on(self.device)
+        packed = pack(part, grouped=grouped, padding=padding)
         logits = self._model(packed.to(self.device)).float() / self.manifest.temperature  # (B, 2)
         return _Begun(logits.softmax(-1)[:, 1], packed.order, packed.padding_ratio)
 

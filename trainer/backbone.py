@@ -15,6 +15,7 @@ from filterd.model import ModelConfig, SpamModel
 from filterd.normalizer import normalizer
 from filterd.tokenizer import Tokenizer
 from trainer import pretrained, vocabulary
+from trainer.distributed import CPU
 from trainer.optimising import is_token_embedding
 from trainer.pretrained import Pretrained, cut_to_size
 from trainer.projection import ProjectedEmbedding, centred
@@ -28,7 +29,8 @@ class Start:
     """A model before its first step.
 
     weights: by SpamModel's parameter names, those that are not random · table: a pretrained token
-    embedding (V, W) to be projected to n_embd channels · origin: whose they are.
+    embedding (V, W) to be projected to n_embd channels · origin: whose they are · device: what
+    models are built on.
     """
 
     config: ModelConfig
@@ -36,6 +38,7 @@ class Start:
     weights: dict[str, Tensor] = field(default_factory=dict)
     table: Tensor | None = None
     origin: dict[str, str] = field(default_factory=dict)
+    device: torch.device = CPU
 
     def build(self, recipe: Recipe) -> SpamModel:
         """The model, in fp32, with all that the recipe freezes frozen.
@@ -59,19 +62,19 @@ class Start:
         if recipe.zero_head:
             nn.init.zeros_(model.head.weight)
             nn.init.zeros_(model.head.bias)
-        model.requires_grad_(False)
+        model.to(self.device).requires_grad_(False)
         for parameter in trainable_parameters(model, recipe).values():
             parameter.requires_grad_(True)
         return model
 
     def served(self, model: SpamModel) -> dict[str, Tensor]:
-        """All weights of a model built here, as an artifact holds them."""
+        """All weights of a model built here, as an artifact holds them, on the CPU."""
         weights: dict[str, Tensor] = dict(model.state_dict())
         if self.table is not None:
             for name in ("axes", "shift"):
                 weights.pop(f"{self.embedding_name}.{name}")
             weights[f"{self.embedding_name}.weight"] = model.token_embedding.weight.detach()
-        return weights
+        return {name: weight.cpu() for name, weight in weights.items()}
 
     @property
     def embedding_name(self) -> str:

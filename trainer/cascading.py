@@ -19,6 +19,7 @@ from trainer.band import Opinions
 from trainer.crossing import out_of_fold
 from trainer.dataset import Message, read_file
 from trainer.distillation import Sources
+from trainer.distributed import ALONE, Workers
 from trainer.evaluation import score, truth
 from trainer.fitting import split
 from trainer.make import ARTIFACTS, Place
@@ -55,7 +56,14 @@ class Fit:
     unseen_answered: float
 
 
-def cascade(pair: Pair, sources: Sources, folds: int, place: Place, say: Say) -> tuple[Path, Fit]:
+def cascade(
+    pair: Pair,
+    sources: Sources,
+    folds: int,
+    place: Place,
+    say: Say,
+    workers: Workers = ALONE,
+) -> tuple[Path, Fit]:
     """Fit a band and write the artifact; returns where it stands, and what the band does.
 
     Scores are out of fold: each recipe is trained anew in folds of the prepared data; or, where
@@ -71,7 +79,7 @@ def cascade(pair: Pair, sources: Sources, folds: int, place: Place, say: Say) ->
     if sources.unseen:
         messages, opinions = _of_unseen(fast, large, sources.unseen)
     else:
-        messages, opinions = _out_of_fold(pair, large, sources, folds, place.work, say)
+        messages, opinions = _out_of_fold(pair, large, (sources, folds, place.work), say, workers)
     low, high = bands.fit(opinions)
     found = _tried(messages, opinions, (low, high), folds)
     joined = _joined(fast, large, Band(fast=fast.manifest.version, low=low, high=high), found)
@@ -89,14 +97,15 @@ def _of_unseen(
 
 
 def _out_of_fold(
-    pair: Pair, large: Artifact, sources: Sources, folds: int, work: Path, say: Say
+    pair: Pair, large: Artifact, given: tuple[Sources, int, Path], say: Say, workers: Workers
 ) -> tuple[Sequence[Message], Opinions]:
+    sources, folds, work = given
     found = []
     for path in (pair.fast, pair.large):
         distilled = "teacher" in artifacts.load(path).manifest.data
         own = sources if distilled else Sources(sources.data, sources.extra, ())
         teacher = pair.teacher if distilled else None
-        found.append(out_of_fold(path, own, folds, work, say, teacher))
+        found.append(out_of_fold(path, own, folds, work, say, teacher, workers))
     one, other = found
     if [m.text for m in one.messages] != [m.text for m in other.messages]:
         raise DataError(f"{sources.data} gives the two recipes different messages")

@@ -29,8 +29,8 @@ class Checkpoint:
         aside.replace(self._path)
 
     def load(self) -> dict[str, Any] | None:
-        """The last state saved, or None. Only tensors and plain values are read."""
+        """The last state saved, on the CPU, or None. Only tensors and plain values are read."""
         if not self._path.is_file():
             return None
-        state: dict[str, Any] = torch.load(self._path, weights_only=True)
+        state: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
         return state

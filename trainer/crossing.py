@@ -15,7 +15,7 @@ from trainer import baseline, calibration, distillation, make
 from trainer.calibration import Floats
 from trainer.dataset import Message
 from trainer.distillation import Sources
-from trainer.distributed import ALONE
+from trainer.distributed import ALONE, Workers
 from trainer.evaluation import Evaluation, judge, truth
 from trainer.fitting import Fitting, split
 from trainer.folds import stratified
@@ -51,9 +51,10 @@ def cross_validate(
     work: Path,
     say: Say,
     teacher: Path | None = None,
+    workers: Workers = ALONE,
 ) -> Crossed:
     """Train an artifact's recipe anew in folds, and judge its scores at its own threshold."""
-    found = out_of_fold(artifact, sources, folds, work, say, teacher)
+    found = out_of_fold(artifact, sources, folds, work, say, teacher, workers)
     manifest, pool = found.manifest, found.messages
     judged = judge(found.scores, truth(pool), manifest.threshold)
     seed = of_artifact(manifest).seed
@@ -67,6 +68,7 @@ def out_of_fold(
     work: Path,
     say: Say,
     teacher: Path | None = None,
+    workers: Workers = ALONE,
 ) -> OutOfFold:
     """Train an artifact's recipe anew in folds of all three splits of a prepared folder.
 
@@ -88,7 +90,7 @@ def out_of_fold(
     found = distillation.unlabelled(sources.texts, [*pool, *material.more])
     texts = [text for part in found.values() for text in part]
     everything = [*(message.text for message in [*pool, *material.more]), *texts]
-    fitting = make.begin(recipe, everything, work, ALONE, say)
+    fitting = make.begin(recipe, everything, work, workers, say)
     if teacher is None:
         log_odds = _crossed(fitting, pool, material, folds)
     else:

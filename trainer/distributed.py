@@ -1,4 +1,4 @@
-"""Data-parallel training: every process learns from its share of each batch.
+"""Where training computes, and data-parallel: every process learns from its share of each batch.
 
 ``torchrun --nproc-per-node=N -m trainer train …`` starts the processes; alone there is one.
 """
@@ -9,26 +9,32 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from filterd.errors import SettingsError
+
 Value = TypeVar("Value")
+Wanted = Literal["auto", "cpu", "cuda"]
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
 class Workers:
     """This process among those that train together.
 
-    rank, size: among all · local_rank, local_size: among those of this machine, who share a disk.
+    rank, size: among all · local_rank, local_size: among those of this machine, who share a disk ·
+    device: what it computes on.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
     local_size: int = 1
+    device: torch.device = CPU
 
     @property
     def leads(self) -> bool:
@@ -71,24 +77,47 @@ class Workers:
 
 
 ALONE = Workers()
-"""One process that does everything."""
+"""One process that does everything, on the CPU."""
+
+
+def pick_device(wanted: Wanted, local_rank: int = 0) -> torch.device:
+    """What a process computes on: with ``auto`` a GPU of its own where there is one.
+
+    Raises SettingsError for a GPU that is not there.
+    """
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "cpu" or (wanted == "auto" and not there):
+        return CPU
+    if local_rank >= there:
+        raise SettingsError(
+            f"process {local_rank + 1} of this machine finds {there} CUDA devices, and takes one "
+            "for itself: start no more processes than that, or give --device cpu"
+        )
+    # Products in TF32, five times as fast: ten bits of mantissa, summed in fp32.
+    torch.set_float32_matmul_precision("high")
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)
+
+
+def alone(wanted: Wanted = "auto") -> Workers:
+    """One process that does everything. Raises as ``pick_device`` does."""
+    return Workers(device=pick_device(wanted))
 
 
 @contextmanager
-def join() -> Iterator[Workers]:
-    """Take part in the run that torchrun started, or be alone."""
+def join(wanted: Wanted = "auto") -> Iterator[Workers]:
+    """Take part in the run that torchrun started, or be alone. Raises as ``pick_device`` does."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    device = pick_device(wanted, local_rank)
     if size == 1:
-        yield Workers()
+        yield Workers(device=device)
         return
-    # Tensors are exchanged where they are: gradients of a model on the CPU also beside a GPU.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    # Tensors are exchanged where they are: what is agreed on lies on the CPU also beside a GPU.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield Workers(
-            dist.get_rank(),
-            size,
-            int(os.environ["LOCAL_RANK"]),
-            int(os.environ["LOCAL_WORLD_SIZE"]),
+            dist.get_rank(), size, local_rank, int(os.environ["LOCAL_WORLD_SIZE"]), device
         )
     finally:
         dist.destroy_process_group()

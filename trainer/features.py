@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from filterd.model import SpamModel
-from filterd.packing import Packed, pack
+from filterd.packing import Packed, pack, padding_on
 from filterd.workers import Workers as Threads
 from filterd.workers import threads_to_use
 from trainer.distributed import Workers
@@ -19,6 +19,8 @@ from trainer.progress import progress
 
 BUDGET_TOKENS = 1024
 """Of a forward pass on one core: 256 to 1,024 differ by 6% at most (tests/bench/README.md)."""
+GPU_BUDGET_TOKENS = 16_384
+"""Of one on a GPU."""
 
 
 class Features:
@@ -76,7 +78,7 @@ def _fill(
         np.memmap(aside, dtype=np.float32, mode="w+", shape=shape).flush()
     workers.wait()
     rows = np.memmap(aside, dtype=np.float32, mode="r+", shape=shape)
-    mine = list(batches(ids))[workers.local_rank :: workers.local_size]
+    mine = list(batches(ids, model))[workers.local_rank :: workers.local_size]
     total = sum(len(ids[index]) for batch in mine for index in batch)
     with progress(title, "token", total=total, unit_scale=True, disable=not workers.leads) as bar:
         for batch, parts in side_by_side(model, stop, ids, mine):
@@ -94,13 +96,14 @@ def side_by_side(
 ) -> Iterator[tuple[list[int], list[Tensor]]]:
     """Batches of messages and what ``run`` makes of them, as many side by side as there are cores.
 
-    todo: the batches, as ``batches`` makes them.
+    todo: the batches, as ``batches`` makes them. A GPU works on one at a time.
     """
 
     def work(batch: list[int]) -> list[Tensor]:
         return run(model, stop, [ids[index] for index in batch])
 
-    threads = Threads(min(torch.get_num_threads(), threads_to_use()))
+    cores = 1 if model.head.weight.is_cuda else min(torch.get_num_threads(), threads_to_use())
+    threads = Threads(cores)
     for first in range(0, len(todo), threads.count):
         abreast = todo[first : first + threads.count]
         yield from zip(abreast, threads.map(work, abreast, threads.count), strict=True)
@@ -110,7 +113,7 @@ def side_by_side(
 def run(model: SpamModel, stop: int, ids: Sequence[list[int]]) -> list[Tensor]:
     """Hidden states of each message, in the given order, behind the first ``stop`` blocks."""
     device = model.head.weight.device
-    packed = pack(ids)
+    packed = pack(ids, padding=padding_on(device))
     on_device = packed.to(device)
     hidden = model.through(model.embed(on_device), on_device, 0, stop).float().cpu()
     order = packed.order.tolist()
@@ -128,12 +131,13 @@ def _write(
         rows[starts[index] : starts[index + 1]] = part.numpy()
 
 
-def batches(ids: Sequence[list[int]]) -> Iterator[list[int]]:
-    """All messages, near lengths together, in batches of about BUDGET_TOKENS."""
+def batches(ids: Sequence[list[int]], model: SpamModel) -> Iterator[list[int]]:
+    """All messages, near lengths together, in batches as large as where the model is wants them."""
+    budget = GPU_BUDGET_TOKENS if model.head.weight.is_cuda else BUDGET_TOKENS
     batch: list[int] = []
     total = 0
     for index in sorted(range(len(ids)), key=lambda index: len(ids[index])):
-        if total + len(ids[index]) > BUDGET_TOKENS and batch:
+        if total + len(ids[index]) > budget and batch:
             yield batch
             batch, total = [], 0
         batch.append(index)

@@ -112,7 +112,8 @@ class Fitting:
 
     def _stored(self, stop: int, views: Sequence[encoding.View]) -> StoredReader:
         model = self.start.build(self.recipe).eval()
-        for_serving(model.blocks, TransposedLinear)
+        if self.start.device.type == "cpu":
+            for_serving(model.blocks, TransposedLinear)
         frozen = self.start.digest()
         if self.recipe.backbone == RANDOM:
             frozen += f" {self.recipe.seed}"
@@ -129,7 +130,8 @@ class Fitting:
         ]
         recipe = self.recipe.model_dump(exclude=set(JUDGING))
         parts = (recipe, self.start.digest(), self.length, seen)
-        known = f"{parts} {torch.__version__} {torch.get_num_threads()}"
+        device = self.start.device.type
+        known = f"{parts} {torch.__version__} {torch.get_num_threads()} {device}"
         return hashlib.sha256(known.encode()).hexdigest()[:20]
 
 

@@ -44,7 +44,7 @@ def hints(teacher: Artifact, texts: Sequence[str], folder: Path, workers: Worker
         folder.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(f".{os.getpid()}.part")
         with aside.open("wb") as file:
-            np.save(file, _means(teacher, texts).numpy())
+            np.save(file, _means(teacher, texts, workers.device).numpy())
         aside.replace(path)
     workers.wait()
     return principal(torch.from_numpy(np.load(path)))
@@ -60,17 +60,18 @@ def principal(means: Tensor) -> Tensor:
     return found / scale
 
 
-def _means(teacher: Artifact, texts: Sequence[str]) -> Tensor:
+def _means(teacher: Artifact, texts: Sequence[str], device: torch.device) -> Tensor:
     """The mean hidden state over each text's tokens, (T, W)."""
     manifest = teacher.manifest
-    model = build(teacher, torch.device("cpu"), "fp32")
+    model = build(teacher, device, "fp32")
     stop = max(1, manifest.model.n_layer - ABOVE)
     encoder = Encoder(of_artifact(manifest), teacher.tokenizer, manifest.max_length)
     ids = encoder.plain(encoding.of(texts, [0.0] * len(texts))).ids
     found = torch.empty(len(ids), manifest.model.n_embd)
     total = sum(map(len, ids))
     with progress("teacher's hints", "token", total=total, unit_scale=True) as bar:
-        for batch, parts in features.side_by_side(model, stop, ids, list(features.batches(ids))):
+        todo = list(features.batches(ids, model))
+        for batch, parts in features.side_by_side(model, stop, ids, todo):
             found[batch] = torch.stack([part.mean(0) for part in parts])
             bar.update(sum(len(ids[index]) for index in batch))
     return found

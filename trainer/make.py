@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -92,7 +92,7 @@ def begin(recipe: Recipe, texts: Sequence[str], work: Path, workers: Workers, sa
             f"{len(texts)} messages to learn from, fewer than a batch of {recipe.batch_size}: "
             f"bring more, or --set batch_size={max(1, len(texts) // 4)}"
         )
-    start = backbone.prepare(recipe, texts, say)
+    start = replace(backbone.prepare(recipe, texts, say), device=workers.device)
     longest = encoding.longest(texts, recipe, start.tokenizer)
     length = recipe.max_length or min(longest, start.config.n_positions)
     return Fitting(recipe, start, length, work, workers, say)

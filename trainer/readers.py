@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from filterd.model import SpamModel
-from filterd.packing import Packed, pack
+from filterd.packing import Packed, pack, padding_on
 from trainer.distributed import Workers
 from trainer.encoding import Encoder, Examples, View, is_altered
 from trainer.features import Features, compute
@@ -50,7 +50,8 @@ class FreshReader:
     def batch(self, model: SpamModel, epoch: int, indices: Sequence[int]) -> tuple[Tensor, Packed]:
         """The embedding of a packed batch, (N, C)."""
         ids = self.view(epoch).ids
-        packed = pack([ids[index] for index in indices]).to(model.head.weight.device)
+        device = model.head.weight.device
+        packed = pack([ids[index] for index in indices], padding=padding_on(device)).to(device)
         return model.embed(packed), packed
 
     def pick(self, indices: Sequence[int]) -> FreshReader:
@@ -82,10 +83,10 @@ class StoredReader:
     def batch(self, model: SpamModel, epoch: int, indices: Sequence[int]) -> tuple[Tensor, Packed]:
         """What the frozen blocks gave for a packed batch, (N, C), or (B, C) behind all blocks."""
         ids = self.view(epoch).ids
-        packed = pack([ids[index] for index in indices])
+        device = model.head.weight.device
+        packed = pack([ids[index] for index in indices], padding=padding_on(device))
         features = self._all[epoch % len(self._all)][1]
         hidden = features.packed(packed, [self._indices[index] for index in indices])
-        device = model.head.weight.device
         return hidden.to(device), packed.to(device)
 
     def pick(self, indices: Sequence[int]) -> StoredReader:

@@ -6,7 +6,7 @@ What a scheduler starts, it tells by the environment; each setting is an option 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -30,6 +30,9 @@ class TrainerSettings(BaseSettings):
         description="prepared folder: what is learned beside feedback, and the frozen test set",
     )
     recipe: str = Field("", description="NAME or FILE.toml of what to train [default: champion's]")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="what to train on: a GPU where torch sees one"
+    )
     metrics_file: Path | None = Field(
         None, description="textfile for Prometheus's node exporter, such as DIR/retrain.prom"
     )

@@ -46,7 +46,8 @@ def fit(
     The same recipe, start, examples, library versions and number of threads give the same weights,
     also after an interruption.
     """
-    with torch.random.fork_rng(devices=[]):
+    here = start.device
+    with torch.random.fork_rng(devices=[here] if here.type == "cuda" else []):
         torch.manual_seed(recipe.seed)
         return _Run(recipe, start, readers, workers, checkpoint).fit(say)
 

@@ -38,9 +38,17 @@ def article(config: ModelConfig, weights: dict[str, Tensor]) -> Callable[[Sequen
 
 
 def hugging_face(
-    config: ModelConfig, weights: dict[str, Tensor], *, by_length: bool
+    config: ModelConfig,
+    weights: dict[str, Tensor],
+    *,
+    by_length: bool,
+    device: str = "cpu",
+    size: int = HF_BATCH,
 ) -> Callable[[Sequence[Ids]], None]:
-    """transformers' classifier over padded batches of 32, in arrival order or by length."""
+    """transformers' classifier over padded batches, in arrival order or by length.
+
+    In fp32 on a CPU, in bf16 on a GPU.
+    """
     padding = config.vocab_size - 1
     model = GPT2ForSequenceClassification(
         GPT2Config(
@@ -63,16 +71,18 @@ def hugging_face(
     renamed["score.weight"] = renamed.pop("transformer.head.weight")
     renamed.pop("transformer.head.bias")
     model.load_state_dict(renamed)
+    model.to(device, torch.float32 if device == "cpu" else torch.bfloat16)
 
     @torch.inference_mode()
     def run(messages: Sequence[Ids]) -> None:
         ordered = sorted(messages, key=len) if by_length else messages
-        for first in range(0, len(ordered), HF_BATCH):
-            rows = ordered[first : first + HF_BATCH]
+        for first in range(0, len(ordered), size):
+            rows = ordered[first : first + size]
             longest = max(map(len, rows))
             inputs = torch.tensor([ids + [padding] * (longest - len(ids)) for ids in rows])
             mask = torch.tensor([[1] * len(ids) + [0] * (longest - len(ids)) for ids in rows])
-            model(input_ids=inputs, attention_mask=mask).logits.softmax(-1)[:, 1].tolist()
+            given = {"input_ids": inputs.to(device), "attention_mask": mask.to(device)}
+            model(**given).logits.softmax(-1)[:, 1].tolist()
 
     return run
 

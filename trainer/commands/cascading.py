@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from trainer.commands.options import DEFAULT_DATA, AnyPath, ExistingPath, debug_option
+from trainer.commands.options import (
+    DEFAULT_DATA,
+    AnyPath,
+    ExistingPath,
+    debug_option,
+    device_option,
+)
+
+if TYPE_CHECKING:
+    from trainer.distributed import Wanted
 
 
 @click.command()
@@ -32,6 +42,7 @@ from trainer.commands.options import DEFAULT_DATA, AnyPath, ExistingPath, debug_
 @click.option("--extra", type=ExistingPath, multiple=True, help="What both learned from beside.")
 @click.option("--texts", type=ExistingPath, multiple=True, help="Texts a distilled one learned.")
 @click.option("--teacher", type=AnyPath, help="What a distilled one learned from.")
+@device_option
 @click.option("--output", type=AnyPath, help="The artifact's folder [artifacts/VERSION]")
 def cascade(
     fast: Path,
@@ -43,6 +54,7 @@ def cascade(
     texts: tuple[Path, ...],
     teacher: Path | None,
     output: Path | None,
+    device: Wanted,
 ) -> None:
     """Join two artifacts: FAST answers what it is sure of, LARGE the rest.
 
@@ -52,10 +64,12 @@ def cascade(
     from trainer.cascading import Pair
     from trainer.cascading import cascade as make
     from trainer.distillation import Sources
+    from trainer.distributed import alone
     from trainer.make import Place
 
     sources = Sources(data, extra, texts, unseen)
-    target, found = make(Pair(fast, large, teacher), sources, folds, Place(output), _say)
+    pair, workers = Pair(fast, large, teacher), alone(device)
+    target, found = make(pair, sources, folds, Place(output), _say, workers)
     click.echo(
         f"F1 of {found.rows:,} unseen messages: fast {found.fast_f1:.4f}, large "
         f"{found.large_f1:.4f}, cascade {found.f1:.4f} with {found.answered:.1%} answered by fast"

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from filterd.errors import SettingsError
-from trainer.commands.options import AnyPath, ExistingPath, debug_option
+from trainer.commands.options import AnyPath, ExistingPath, debug_option, device_option
+
+if TYPE_CHECKING:
+    from trainer.distributed import Wanted
+    from trainer.findings import Findings
 
 
 @click.command()
@@ -34,6 +39,7 @@ from trainer.commands.options import AnyPath, ExistingPath, debug_option
     "--extra", type=ExistingPath, multiple=True, help="With --folds: labelled messages to add."
 )
 @click.option("--texts", type=ExistingPath, multiple=True, help="With --folds: texts to add.")
+@device_option
 def evaluate(
     artifact: Path,
     data: Path,
@@ -45,6 +51,7 @@ def evaluate(
     teacher: Path | None,
     extra: tuple[Path, ...],
     texts: tuple[Path, ...],
+    device: Wanted,
 ) -> None:
     """Measure an artifact on labelled messages, beside TF-IDF and a linear SVM where it can."""
     from trainer.augment import ALTERATIONS
@@ -53,7 +60,8 @@ def evaluate(
     if folds:
         if report or show_texts or robustness:
             raise SettingsError("--folds gives measures alone: leave out --report and the like")
-        _cross_validate(artifact, (data, extra, texts), folds, teacher, as_json)
+        crossed = _crossed(artifact, (data, extra, texts), folds, teacher, device)
+        _print(crossed, as_json)
         return
     if teacher or extra or texts:
         raise SettingsError("--teacher, --extra and --texts need --folds")
@@ -64,38 +72,39 @@ def evaluate(
         texts=show_texts,
         alterations=ALTERATIONS if robustness else None,
     )
-    if as_json:
-        click.echo(json.dumps(findings.as_json()))
-        return
-    for line in findings.lines():
-        click.echo(line)
-    if report:
+    _print(findings, as_json)
+    if report and not as_json:
         click.echo(f"wrote {report}")
 
 
-def _cross_validate(
+def _crossed(
     artifact: Path,
     files: tuple[Path, tuple[Path, ...], tuple[Path, ...]],
     folds: int,
     teacher: Path | None,
-    as_json: bool,
-) -> None:
+    device: Wanted,
+) -> Findings:
     from trainer.crossing import cross_validate
     from trainer.distillation import Sources
+    from trainer.distributed import alone
     from trainer.findings import Findings
     from trainer.make import WORK
 
     def say(line: str) -> None:
         click.echo(line, err=True)
 
-    crossed = cross_validate(artifact, Sources(*files), folds, WORK, say, teacher)
-    findings = Findings(
+    sources, workers = Sources(*files), alone(device)
+    crossed = cross_validate(artifact, sources, folds, WORK, say, teacher, workers)
+    return Findings(
         f"{crossed.model}, its recipe in {folds} folds",
         str(files[0]),
         crossed.evaluation,
         [],
         baseline=crossed.baseline,
     )
+
+
+def _print(findings: Findings, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(findings.as_json()))
         return

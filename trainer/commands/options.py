@@ -15,6 +15,16 @@ AnyPath = click.Path(path_type=Path)
 ExistingPath = click.Path(exists=True, path_type=Path)
 
 
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    envvar="TRAINER_DEVICE",
+    show_default=True,
+    help="What to train on; auto is a GPU where torch sees one.",
+)
+
+
 @dataclass
 class State:
     """What ``main`` must know when a command has failed."""

@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainer.commands.options import DEFAULT_DATA, AnyPath, ExistingPath, debug_option
+from trainer.commands.options import (
+    DEFAULT_DATA,
+    AnyPath,
+    ExistingPath,
+    debug_option,
+    device_option,
+)
 
 MUCH = 100_000_000
 """Bytes of kept features that are worth a line."""
 
 if TYPE_CHECKING:
     from filterd.artifact import Artifact
+    from trainer.distributed import Wanted
 
 
 def _training(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,6 +50,7 @@ def _training(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="A prepared folder.",
         ),
+        device_option,
         click.option(
             "--recipe", required=True, metavar="NAME|FILE.toml", help="What to train, and how."
         ),
@@ -63,6 +71,7 @@ def train(
     output: Path | None,
     overrides: tuple[str, ...],
     backbone: str | None,
+    device: Wanted,
 ) -> None:
     """Train a classifier and write it as an artifact.
 
@@ -75,7 +84,7 @@ def train(
     from trainer import distributed
     from trainer.make import Place, make
 
-    with distributed.join() as workers:
+    with distributed.join(device) as workers:
         say = click.echo if workers.leads else _quiet
         made = make(chosen, data, Place(output), say, extra=extra, unseen=unseen, workers=workers)
         if workers.leads:
@@ -101,6 +110,7 @@ def distill(
     overrides: tuple[str, ...],
     teacher: Path,
     texts: tuple[Path, ...],
+    device: Wanted,
 ) -> None:
     """Train a small classifier on what a large one thinks of the same and of more texts."""
     from trainer import recipe as recipes
@@ -111,7 +121,7 @@ def distill(
     from trainer.distillation import distill as make
     from trainer.make import Place
 
-    with distributed.join() as workers:
+    with distributed.join(device) as workers:
         say = click.echo if workers.leads else _quiet
         made = make(
             chosen, teacher, Sources(data, extra, texts, unseen), Place(output), say, workers

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from filterd import artifact as artifacts
 from filterd.artifact import MANIFEST, Artifact
-from trainer import durable, evaluation, make
+from trainer import distributed, durable, evaluation, make
 from trainer import recipe as recipes
 from trainer.dataset import Message, to_csv
 from trainer.evaluation import Evaluation, truth
@@ -149,7 +149,10 @@ class Run:
         durable.write_whole(self.folder / RECIPE, recipes.as_toml(self.recipe).encode())
         place = Place(self.folder / "artifact", self.registry.private / "work")
         extra = [self.folder / FEEDBACK] if learned else []
-        target, _ = make.make(self.recipe, data, place, self._given.say, extra=extra)
+        workers = distributed.alone(self.settings.device)
+        target, _ = make.make(
+            self.recipe, data, place, self._given.say, extra=extra, workers=workers
+        )
         return artifacts.load(target)
 
     def _pairs(self, challenger: Artifact, parts: Parts, sifted: Sifted) -> dict[str, Any]:
