@@ -10,8 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+
+Integers = npt.NDArray[np.int64]
 
 MAX_PADDING = 0.15
 """Share of padding up to which messages of near lengths attend in one call, not one call a length;
@@ -116,39 +120,40 @@ def pack(
     grouped: whether attention needs groups · padding: the largest share of one.
     """
     order = sorted(range(len(messages)), key=lambda index: len(messages[index]))
-    lengths = torch.tensor([len(messages[index]) for index in order])
-    tokens = torch.tensor(list(chain.from_iterable(messages[index] for index in order)))
-    bounds = torch.zeros(len(order) + 1, dtype=torch.int64)
-    ends = torch.cumsum(lengths, 0, out=bounds[1:])
-    starts = bounds[:-1]
-    message = torch.arange(len(order)).repeat_interleave(lengths)  # (N,)
-    positions = torch.arange(len(tokens)) - starts[message]
-    cuts = list(cut_groups(lengths.tolist(), padding)) if grouped else []
-    groups = tuple(_groups(cuts, lengths, starts, positions, message))
-    bounds = bounds if grouped else bounds.to(torch.int32)
-    longest = len(messages[order[-1]])
-    return Packed(tokens, positions, ends - 1, bounds, longest, torch.tensor(order), groups)
+    sizes = [len(messages[index]) for index in order]
+    # By numpy: torch takes eight times as long to read so many integers of Python's.
+    ids = chain.from_iterable(messages[index] for index in order)
+    tokens = np.fromiter(ids, np.int64, sum(sizes))
+    lengths = np.array(sizes)
+    bounds = np.concatenate(([0], np.cumsum(lengths)))
+    positions = np.arange(len(tokens)) - np.repeat(bounds[:-1], lengths)
+    cuts = cut_groups(sizes, padding) if grouped else ()
+    groups = tuple(_group(first, stop, lengths, bounds, positions) for first, stop in cuts)
+    return Packed(
+        torch.from_numpy(tokens),
+        torch.from_numpy(positions),
+        torch.from_numpy(bounds[1:] - 1),
+        torch.from_numpy(bounds if grouped else bounds.astype(np.int32)),
+        sizes[-1],
+        torch.tensor(order),
+        groups,
+    )
 
 
-def _groups(
-    cuts: Sequence[tuple[int, int]],
-    lengths: Tensor,
-    starts: Tensor,
-    positions: Tensor,
-    message: Tensor,
-) -> Iterator[Group]:
-    sizes, begins = lengths.tolist(), starts.tolist()
-    for first, stop in cuts:
-        begin, end = begins[first], begins[stop - 1] + sizes[stop - 1]
-        count, longest = stop - first, sizes[stop - 1]
-        if count * longest == end - begin:
-            yield Group(begin, end, count, longest)
-            continue
-        column = torch.arange(longest)
-        real = column < lengths[first:stop, None]
-        rows = torch.where(real, starts[first:stop, None] + column, begin)
-        keep = positions[begin:end] + (message[begin:end] - first) * longest
-        yield Group(begin, end, count, longest, rows, real[:, None, None, :], keep)
+def _group(
+    first: int, stop: int, lengths: Integers, bounds: Integers, positions: Integers
+) -> Group:
+    """Packed messages from ``first`` to before ``stop``."""
+    begin, end = int(bounds[first]), int(bounds[stop])
+    count, longest = stop - first, int(lengths[stop - 1])
+    if count * longest == end - begin:
+        return Group(begin, end, count, longest)
+    own, column = lengths[first:stop], np.arange(longest)
+    real = column < own[:, None]
+    rows = np.where(real, bounds[first:stop, None] + column, begin)
+    keep = positions[begin:end] + np.repeat(np.arange(count) * longest, own)
+    mask = torch.from_numpy(real)[:, None, None, :]
+    return Group(begin, end, count, longest, torch.from_numpy(rows), mask, torch.from_numpy(keep))
 
 
 def cut_groups(lengths: Sequence[int], padding: float = MAX_PADDING) -> Iterator[tuple[int, int]]:

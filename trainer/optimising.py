@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from trainer.recipe import Recipe
 
@@ -63,9 +64,8 @@ def is_token_embedding(name: str) -> bool:
     return module in ("wte", "embed_tokens") and rest != ["axes"]
 
 
-@torch.no_grad()
 def follow(average: Iterable[Tensor], weights: Iterable[Tensor], decay: float, step: int) -> None:
     """Move an average towards the weights; at first fast, so that it forgets the start."""
     decay = min(decay, step / (step + 10))
-    for mean, weight in zip(average, weights, strict=True):
-        mean.lerp_(weight, 1 - decay)
+    move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    move(list(average), list(weights), step)
