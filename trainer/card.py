@@ -18,10 +18,13 @@ SMS_LIMITS = """\
 """
 CREDITS = {
     "trainer/corpus": "written by hand for filterd, Apache-2.0",
+    "trainer/corpus/contrasts": "written by hand for filterd, Apache-2.0",
     "mendeley_sms.tsv": "SMS Phishing Dataset, Mendeley Data f45bkkt8pr, CC BY 4.0",
     "india_sms.tsv": "github.com/junioralive/india-spam-sms-classification, MIT",
     "nus_sms.txt": "NUS SMS Corpus, Chen & Kan 2013, free for all to use",
     "fortunes.txt": "Debian's package fortunes",
+    "tweets.txt": "VADER's test data, Hutto & Gilbert 2014, MIT",
+    "prose.tsv": "reviews and editorials of VADER's test data, Hutto & Gilbert 2014, MIT, all ham",
 }
 """By file name, of the sources that the starter learned from."""
 OWN_LIMITS = """\

@@ -1,5 +1,8 @@
 """The project's own labelled messages, written by hand for it, in ``corpus/``.
 
+Those in ``corpus/contrasts/`` have the surface of one label and the meaning of the other, or stand
+beside such a message: notices and their fakes, offers and talk of the same things.
+
 Their domains end in ``.example`` and so belong to nobody; a model must not learn that ending, so
 each gets one that is in use when it is read.
 """
@@ -13,20 +16,40 @@ from pathlib import Path
 from trainer.dataset import Message, read_file
 
 NAME = "trainer/corpus"
+CONTRASTS = "trainer/corpus/contrasts"
 FOLDER = Path(__file__).parent / "corpus"
 ENDINGS = [*["com"] * 8, *["net", "org", "info", "co", "in", "co.uk", "xyz", "io", "me", "app"]]
 _EXAMPLE = re.compile(r"(\.| dot )example\b", re.IGNORECASE)
+_UNSEEN = "[\u200b-\u200d\u2060\ufeff\u00ad]*"
+_DISGUISED = re.compile(
+    rf"([.,\])．] ?)(?:{_UNSEEN.join('example')}\b|ｅｘａｍｐｌｅ)", re.IGNORECASE
+)
+"""As in ``shop[.]example``, ``shop,example`` and ``shop . exam\u200bple``."""
 
 
 def messages() -> list[Message]:
-    """All of them; the same every time."""
-    rng = random.Random(0)  # noqa: S311 - reproducible, not secret
-    found = [message for path in sorted(FOLDER.glob("*.tsv")) for message in read_file(path)]
+    """All but the contrasts; the same every time."""
+    return _of(FOLDER)
+
+
+def contrasts() -> list[Message]:
+    """The contrasts; the same every time."""
+    return _of(FOLDER / "contrasts")
+
+
+def _of(folder: Path) -> list[Message]:
+    plain, disguised = random.Random(0), random.Random(1)  # noqa: S311 - reproducible, not secret
+    found = [message for path in sorted(folder.glob("*.tsv")) for message in read_file(path)]
     return [
         Message(
-            _EXAMPLE.sub(lambda found: found[1] + rng.choice(ENDINGS), message.text),
+            _ended(_DISGUISED, _ended(_EXAMPLE, message.text, plain), disguised),
             message.label,
             row,
         )
         for row, message in enumerate(found, start=1)
     ]
+
+
+def _ended(pattern: re.Pattern[str], text: str, rng: random.Random) -> str:
+    """A text with an ending that is in use in each place of the pattern."""
+    return pattern.sub(lambda found: found[1] + rng.choice(ENDINGS), text)

@@ -47,8 +47,8 @@ class Material:
         return self.learned[-count:] if count else []
 
     def kept(self, recipe: Recipe) -> list[bool]:
-        """Of each of ``more``, whether no view may alter it; what the corpus added comes first."""
-        ours = self.added.get(corpus.NAME, 0)
+        """Of each of ``more``, whether no view may alter it; the project's own come first."""
+        ours = sum(self.added.get(name, 0) for name in (corpus.NAME, corpus.CONTRASTS))
         return [not recipe.alter_corpus] * ours + [False] * (len(self.more) - ours)
 
     def describe(self) -> dict[str, Any]:
@@ -90,6 +90,8 @@ def gather(
     if recipe.undersample and read_card(folder).get("method") != ARTICLE_METHOD:
         learned = _undersampled(learned, recipe.seed)
     sources = [(path.name, _agreeing(path)) for path in extra]
+    if recipe.contrasts:
+        sources.insert(0, (corpus.CONTRASTS, corpus.contrasts()))
     if recipe.corpus:
         sources.insert(0, (corpus.NAME, corpus.messages()))
     known = {fold(message.text) for part in parts.values() for message in part}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -64,8 +65,35 @@ def is_token_embedding(name: str) -> bool:
     return module in ("wte", "embed_tokens") and rest != ["axes"]
 
 
-def follow(average: Iterable[Tensor], weights: Iterable[Tensor], decay: float, step: int) -> None:
-    """Move an average towards the weights; at first fast, so that it forgets the start."""
-    decay = min(decay, step / (step + 10))
-    move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    move(list(average), list(weights), step)
+class Average:
+    """The moving average of weights that learn, by name; with a decay of 0 those weights."""
+
+    def __init__(self, trainable: Mapping[str, nn.Parameter], decay: float) -> None:
+        self._trainable, self._decay = trainable, decay
+        self.weights = {name: weight.detach() for name, weight in trainable.items()}
+        if decay:
+            self.weights = {name: weight.clone() for name, weight in self.weights.items()}
+
+    def follow(self, step: int) -> None:
+        """Move towards the weights; at first fast, so that it forgets the start. step: from 1."""
+        if not self._decay:
+            return
+        decay = min(self._decay, step / (step + 10))
+        move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        move(list(self.weights.values()), list(self._trainable.values()), step)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The model has the average for its weights meanwhile."""
+        own = {name: weight.data for name, weight in self._trainable.items()}
+        try:
+            for name, weight in self._trainable.items():
+                weight.data = self.weights[name]
+            yield
+        finally:
+            for name, weight in self._trainable.items():
+                weight.data = own[name]
+
+    def copy(self) -> dict[str, Tensor]:
+        """As it is now, on the CPU."""
+        return {name: weight.detach().cpu().clone() for name, weight in self.weights.items()}

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from trainer.distributed import ALONE, Workers
 from trainer.encoding import View
 from trainer.loader import Batches
 from trainer.losses import class_weights, cross_entropy, log_odds_of
-from trainer.optimising import follow, optimizer, set_rate, share_of_rate
+from trainer.optimising import Average, optimizer, set_rate, share_of_rate
 from trainer.progress import progress
 from trainer.readers import Reader
 from trainer.recipe import Recipe
@@ -72,13 +71,13 @@ class _Run:
         self.hint = None if view.hints is None else self._hint_reader(view.hints)
         if self.hint is not None:
             self.trainable |= {f"hint.{name}": p for name, p in self.hint.named_parameters()}
-        self.average = {name: weight.detach().clone() for name, weight in self.trainable.items()}
+        self.average = Average(self.trainable, recipe.average)
         self.optimizer = optimizer(self.trainable, recipe)
         self.count = len(view.ids)
         self.weights = class_weights(view.targets, recipe.balance, view.weights)
         self.batches = Batches(recipe, self.count)
         self.course = Course()
-        self.kept = self._average()
+        self.kept = self.average.copy()
 
     def fit(self, say: Say) -> Trained:
         """All epochs that are left; keeps the best by calibrated validation loss, or the last."""
@@ -94,7 +93,8 @@ class _Run:
             say(epoch.line(recipe.epochs))
             chosen = recipe.keep == "last" or self.validation is None
             if chosen or calibrated < course.lowest:
-                course.lowest, course.best, self.kept = calibrated, course.epoch, self._average()
+                course.lowest, course.best = calibrated, course.epoch
+                self.kept = self.average.copy()
             self._save()
         return Trained(
             self.kept,
@@ -159,7 +159,7 @@ class _Run:
         set_rate(self.optimizer, share_of_rate(self.course.step, steps, self.recipe))
         self.optimizer.step()
         self.course.step += 1
-        follow(self.average.values(), parameters, self.recipe.average, self.course.step)
+        self.average.follow(self.course.step)
         loss_sum, right = sums.tolist()
         return loss_sum / len(batch), right
 
@@ -214,7 +214,8 @@ class _Run:
         """Loss, calibrated loss and accuracy on the validation split; NaN where there is none."""
         if self.validation is None:
             return math.nan, math.nan, math.nan
-        with self._averaged():
+        self.model.eval()
+        with self.average.in_place():
             log_odds = log_odds_of(self.model, self.first, self.validation)
         spam = self.validation.view(0).targets.numpy().astype(np.float64)
         temperature = calibration.fit_temperature(log_odds, spam)
@@ -225,7 +226,8 @@ class _Run:
     def _look(self, say: Say) -> None:
         """The article's evaluation: mean loss and accuracy of a few batches of both splits."""
         most, found = self.recipe.evaluate_batches, []
-        with self._averaged():
+        self.model.eval()
+        with self.average.in_place():
             for reader, shuffled in ((self.training, True), (self.validation, False)):
                 if reader is None:
                     found += [math.nan, math.nan]
@@ -252,22 +254,6 @@ class _Run:
             right += int(((logits[:, 1] >= logits[:, 0]) == (target >= 0.5)).sum())
         return [float(np.mean(losses)), right / sum(map(len, looks))]
 
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """The model with the average of its weights, ready to score."""
-        own = {name: weight.data for name, weight in self.trainable.items()}
-        self.model.eval()
-        try:
-            for name, weight in self.trainable.items():
-                weight.data = self.average[name]
-            yield
-        finally:
-            for name, weight in self.trainable.items():
-                weight.data = own[name]
-
-    def _average(self) -> dict[str, Tensor]:
-        return {name: weight.detach().cpu().clone() for name, weight in self.average.items()}
-
     def _save(self) -> None:
         """Keep all that the rest of the run depends on."""
         if self.checkpoint is None or not self.workers.leads:
@@ -276,7 +262,7 @@ class _Run:
             {
                 "course": self.course.as_plain(),
                 "weights": {name: weight.detach() for name, weight in self.trainable.items()},
-                "average": self.average,
+                "average": self.average.weights,
                 "kept": self.kept,
                 "optimizer": self.optimizer.state_dict(),
                 "random": torch.get_rng_state(),
@@ -293,7 +279,7 @@ class _Run:
         with torch.no_grad():
             for name, weight in self.trainable.items():
                 weight.copy_(state["weights"][name])
-                self.average[name].copy_(state["average"][name])
+                self.average.weights[name].copy_(state["average"][name])
         self.kept = state["kept"]
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])

@@ -79,10 +79,13 @@ def test_the_corpus_is_added_when_asked(tmp_path: Path, small: list[Message]) ->
     }
 
 
-def test_the_corpus_names_nobodys_domain_as_it_is_learned() -> None:
-    written = [m for path in sorted(corpus.FOLDER.glob("*.tsv")) for m in read_file(path)]
-    found = corpus.messages()
-    assert found == corpus.messages()
+@pytest.mark.parametrize("folder", ["", "contrasts"])
+def test_the_corpus_names_nobodys_domain_as_it_is_learned(folder: str) -> None:
+    files = sorted((corpus.FOLDER / folder).glob("*.tsv"))
+    written = [message for path in files for message in read_file(path)]
+    ours = corpus.contrasts if folder else corpus.messages
+    found = ours()
+    assert found == ours()
     assert len(found) == len(written) > 3000
     assert {message.label for message in found} == {"ham", "spam"}
     assert sum(".example" in message.text.lower() for message in written) > 100
@@ -96,6 +99,19 @@ def test_the_corpus_names_nobodys_domain_as_it_is_learned() -> None:
             assert after.text.endswith(rest)
             endings.add(after.text[len(start) + 1 : len(after.text) - len(rest)])
     assert endings == set(corpus.ENDINGS)
+
+
+def test_the_contrasts_are_added_behind_the_corpus_when_asked(
+    tmp_path: Path, small: list[Message]
+) -> None:
+    data = prepared(tmp_path / "data", small)
+    alone, both = gather(tiny(corpus=True), data), gather(tiny(corpus=True, contrasts=True), data)
+    assert both.learned[: len(alone.learned)] == alone.learned
+    added = both.added[corpus.CONTRASTS]
+    assert added == len(both.learned) - len(alone.learned) > 5000
+    distinct = {fold(message.text) for message in corpus.contrasts()}
+    assert added == len(distinct - {fold(message.text) for message in alone.learned})
+    assert {message.label for message in both.more[-added:]} == {"ham", "spam"}
 
 
 def test_the_prepared_messages_may_count_more(tmp_path: Path, small: list[Message]) -> None:
@@ -115,9 +131,9 @@ def test_the_corpus_alone_may_stay_unaltered(
 ) -> None:
     data = prepared(tmp_path / "data", small)
     (tmp_path / "more.csv").write_text("label,text\nham,one\nham,two\n")
-    recipe = tiny(corpus=True, alter_corpus=alter_corpus)
+    recipe = tiny(corpus=True, contrasts=True, alter_corpus=alter_corpus)
     material = gather(recipe, data, [tmp_path / "more.csv"])
-    ours = material.added[corpus.NAME]
+    ours = material.added[corpus.NAME] + material.added[corpus.CONTRASTS]
     assert ours > 3000
     kept = examples(material.base, material, recipe).kept
     assert kept == (*[False] * 72, *[not alter_corpus] * ours, False, False)

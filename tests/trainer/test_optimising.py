@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.trainer.runs import tiny
-from trainer.optimising import FLOOR, follow, optimizer, set_rate, share_of_rate
+from trainer.optimising import FLOOR, Average, optimizer, set_rate, share_of_rate
 
 
 def test_the_rate_rises_and_falls() -> None:
@@ -66,12 +66,29 @@ def test_every_group_is_brought_to_its_own_share() -> None:
 
 
 def test_the_average_follows() -> None:
-    mean, weight = [torch.zeros(2)], [torch.ones(2)]
-    follow(mean, weight, 0.0, 1)
-    assert mean[0].tolist() == [1, 1]
-    mean = [torch.zeros(2)]
-    follow(mean, weight, 0.9, 1)  # at first fast: 1 / 11
-    assert mean[0].tolist() == pytest.approx([10 / 11] * 2)
-    mean = [torch.zeros(2)]
-    follow(mean, weight, 0.9, 10_000)
-    assert mean[0].tolist() == pytest.approx([0.1] * 2)
+    learning = {"weight": nn.Parameter(torch.zeros(2))}
+    average = Average(learning, 0.9)
+    with torch.no_grad():
+        learning["weight"].fill_(1)
+    average.follow(1)  # at first fast: 1 / 11
+    assert average.weights["weight"].tolist() == pytest.approx([10 / 11] * 2)
+    with torch.no_grad():
+        average.weights["weight"].zero_()
+    average.follow(10_000)
+    assert average.weights["weight"].tolist() == pytest.approx([0.1] * 2)
+    with average.in_place():
+        assert learning["weight"].tolist() == pytest.approx([0.1] * 2)
+    assert learning["weight"].tolist() == [1, 1]
+
+
+def test_without_a_decay_the_average_is_the_weights() -> None:
+    learning = {"weight": nn.Parameter(torch.zeros(2))}
+    average = Average(learning, 0.0)
+    with torch.no_grad():
+        learning["weight"].fill_(1)
+    average.follow(1)
+    kept = average.copy()
+    with torch.no_grad():
+        learning["weight"].fill_(2)
+    assert average.weights["weight"].tolist() == [2, 2]
+    assert kept["weight"].tolist() == [1, 1]

@@ -29,6 +29,7 @@ OTHERS = {
     "zero_head": "true",
     "undersample": "true",
     "corpus": "true",
+    "contrasts": "true",
     "base_weight": "2",
     "balance": "0.5",
     "alteration": "0.25",
