@@ -21,7 +21,7 @@ MAX_PADDING = 0.15
 """Share of padding up to which messages of near lengths attend in one call, not one call a length;
 ``python -m tests.bench.packing`` measures what that costs and saves."""
 GPU_PADDING = 0.75
-"""The same on a GPU, where a call costs more than the padding that it saves."""
+"""The same on a GPU, where a call costs more than the padding that it saves. Not yet measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +117,16 @@ def pack(
 ) -> Packed:
     """Pack the token ids of B messages, none of them empty, into one batch.
 
-    grouped: whether attention needs groups · padding: the largest share of one.
+    grouped: whether attention needs groups · padding: the largest share of it in one, 0 to 1.
     """
     order = sorted(range(len(messages)), key=lambda index: len(messages[index]))
     sizes = [len(messages[index]) for index in order]
     # By numpy: torch takes eight times as long to read so many integers of Python's.
     ids = chain.from_iterable(messages[index] for index in order)
     tokens = np.fromiter(ids, np.int64, sum(sizes))
-    lengths = np.array(sizes)
-    bounds = np.concatenate(([0], np.cumsum(lengths)))
-    positions = np.arange(len(tokens)) - np.repeat(bounds[:-1], lengths)
+    lengths = np.array(sizes)  # (B,)
+    bounds = np.concatenate(([0], np.cumsum(lengths)))  # (B + 1,)
+    positions = np.arange(len(tokens)) - np.repeat(bounds[:-1], lengths)  # (N,)
     cuts = cut_groups(sizes, padding) if grouped else ()
     groups = tuple(_group(first, stop, lengths, bounds, positions) for first, stop in cuts)
     return Packed(
@@ -143,13 +143,16 @@ def pack(
 def _group(
     first: int, stop: int, lengths: Integers, bounds: Integers, positions: Integers
 ) -> Group:
-    """Packed messages from ``first`` to before ``stop``."""
+    """Packed messages from ``first`` to before ``stop``.
+
+    lengths (B,), bounds (B + 1,), positions (N,): of the whole batch.
+    """
     begin, end = int(bounds[first]), int(bounds[stop])
     count, longest = stop - first, int(lengths[stop - 1])
     if count * longest == end - begin:
         return Group(begin, end, count, longest)
     own, column = lengths[first:stop], np.arange(longest)
-    real = column < own[:, None]
+    real = column < own[:, None]  # (count, longest)
     rows = np.where(real, bounds[first:stop, None] + column, begin)
     keep = positions[begin:end] + np.repeat(np.arange(count) * longest, own)
     mask = torch.from_numpy(real)[:, None, None, :]

@@ -16,8 +16,7 @@ LENGTHS = (6, 8, 9, 10, 12, 13, 14, 16, 18, 20, 23, 26, 29, 33, 37, 41, 47, 56)
 STEPS = (256, 512, 1024, 2048, 4096)
 """Tokens a core, from which the budget of a batch is chosen."""
 GPU_CORES = 8
-"""Cores that a GPU counts as in this: 2,048 to 32,768 tokens at once. An H100 takes as long a token
-with either, and with 131,072 (tests/bench/README.md)."""
+"""Cores that a GPU counts as in this: 2,048 to 32,768 tokens at once. These were not compared."""
 LONGEST_BATCH_S = 1.0
 """A larger batch is not tried once one has taken so long: what arrives meanwhile waits for it.
 GPT-2 on two cores takes about 0.65 s for 256 tokens a core, and 4 to 10% less a token for 512."""

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - the name that all of torch'
 from transformers import GPT2Config, GPT2Model
 
 from filterd.model import ModelConfig, SpamModel
-from filterd.packing import MAX_PADDING, Packed, cut_groups, pack
+from filterd.packing import GPU_PADDING, MAX_PADDING, Packed, cut_groups, pack, padding_on
 
 SMALL = ModelConfig(vocab_size=61, n_positions=48, n_layer=3, n_head=4, n_embd=32)
 CONV1D = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
@@ -194,22 +194,36 @@ def test_groups_cover_all_tokens_in_order(messages: list[list[int]]) -> None:
         assert group.rows.max() < group.stop
 
 
-@given(st.lists(st.integers(1, 1024), max_size=200).map(sorted))
-def test_padding_of_each_group_is_bounded(lengths: list[int]) -> None:
-    runs = list(cut_groups(lengths))
+bounds = st.sampled_from([MAX_PADDING, GPU_PADDING])
+
+
+@given(st.lists(st.integers(1, 1024), max_size=200).map(sorted), bounds)
+def test_padding_of_each_group_is_bounded(lengths: list[int], bound: float) -> None:
+    runs = list(cut_groups(lengths, bound))
     assert [index for first, stop in runs for index in range(first, stop)] == list(
         range(len(lengths))
     )
     for first, stop in runs:
         area = (stop - first) * lengths[stop - 1]
-        assert 1 - sum(lengths[first:stop]) / area <= MAX_PADDING + 1e-9
+        assert 1 - sum(lengths[first:stop]) / area <= bound + 1e-9
 
 
-@given(st.lists(st.integers(1, 1024), min_size=1, max_size=200).map(sorted))
-def test_groups_are_as_few_as_their_bound_allows(lengths: list[int]) -> None:
-    for (first, stop), _ in pairwise(cut_groups(lengths)):
+@given(st.lists(st.integers(1, 1024), min_size=1, max_size=200).map(sorted), bounds)
+def test_groups_are_as_few_as_their_bound_allows(lengths: list[int], bound: float) -> None:
+    for (first, stop), _ in pairwise(cut_groups(lengths, bound)):
         area = (stop + 1 - first) * lengths[stop]
-        assert 1 - sum(lengths[first : stop + 1]) / area > MAX_PADDING - 1e-9
+        assert 1 - sum(lengths[first : stop + 1]) / area > bound - 1e-9
+
+
+def test_on_a_gpu_more_padding_is_taken_for_fewer_groups() -> None:
+    assert padding_on(torch.device("cpu")) == MAX_PADDING
+    assert padding_on(torch.device("cuda")) == GPU_PADDING
+    messages = [[1] * length for length in (3, 9, 9, 5, 20)]
+    near, far = pack(messages), pack(messages, padding=GPU_PADDING)
+    assert len(far.groups) == 1 < len(near.groups)
+    model = small_model()
+    with torch.no_grad():
+        assert torch.allclose(model(near), model(far), atol=1e-5)
 
 
 @settings(deadline=None)

@@ -79,7 +79,7 @@ def cascade(
     if sources.unseen:
         messages, opinions = _of_unseen(fast, large, sources.unseen)
     else:
-        messages, opinions = _out_of_fold(pair, large, (sources, folds, place.work), say, workers)
+        messages, opinions = _out_of_fold(pair, large, sources, folds, place, say, workers)
     low, high = bands.fit(opinions)
     found = _tried(messages, opinions, (low, high), folds)
     joined = _joined(fast, large, Band(fast=fast.manifest.version, low=low, high=high), found)
@@ -97,15 +97,20 @@ def _of_unseen(
 
 
 def _out_of_fold(
-    pair: Pair, large: Artifact, given: tuple[Sources, int, Path], say: Say, workers: Workers
+    pair: Pair,
+    large: Artifact,
+    sources: Sources,
+    folds: int,
+    place: Place,
+    say: Say,
+    workers: Workers,
 ) -> tuple[Sequence[Message], Opinions]:
-    sources, folds, work = given
     found = []
     for path in (pair.fast, pair.large):
         distilled = "teacher" in artifacts.load(path).manifest.data
         own = sources if distilled else Sources(sources.data, sources.extra, ())
         teacher = pair.teacher if distilled else None
-        found.append(out_of_fold(path, own, folds, work, say, teacher, workers))
+        found.append(out_of_fold(path, own, folds, place.work, say, teacher, workers))
     one, other = found
     if [m.text for m in one.messages] != [m.text for m in other.messages]:
         raise DataError(f"{sources.data} gives the two recipes different messages")

@@ -88,10 +88,12 @@ def pick_device(wanted: Wanted, local_rank: int = 0) -> torch.device:
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if wanted == "cpu" or (wanted == "auto" and not there):
         return CPU
+    if not there:
+        raise SettingsError("torch sees no CUDA device: give --device cpu (TRAINER_DEVICE) or auto")
     if local_rank >= there:
         raise SettingsError(
-            f"process {local_rank + 1} of this machine finds {there} CUDA devices, and takes one "
-            "for itself: start no more processes than that, or give --device cpu"
+            f"process {local_rank + 1} of this machine takes a GPU for itself, and there are "
+            f"{there}: start no more processes than that, or give --device cpu"
         )
     # Products in TF32, five times as fast: ten bits of mantissa, summed in fp32.
     torch.set_float32_matmul_precision("high")
@@ -106,7 +108,10 @@ def alone(wanted: Wanted = "auto") -> Workers:
 
 @contextmanager
 def join(wanted: Wanted = "auto") -> Iterator[Workers]:
-    """Take part in the run that torchrun started, or be alone. Raises as ``pick_device`` does."""
+    """Take part in the run that torchrun started, or be alone. Raises as ``pick_device`` does.
+
+    All machines of a run must have GPUs, or be told ``cpu``.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     device = pick_device(wanted, local_rank)

@@ -20,7 +20,7 @@ from trainer.progress import progress
 BUDGET_TOKENS = 1024
 """Of a forward pass on one core: 256 to 1,024 differ by 6% at most (tests/bench/README.md)."""
 GPU_BUDGET_TOKENS = 16_384
-"""Of one on a GPU."""
+"""Of one on a GPU; other sizes were not measured."""
 
 
 class Features:
@@ -78,7 +78,7 @@ def _fill(
         np.memmap(aside, dtype=np.float32, mode="w+", shape=shape).flush()
     workers.wait()
     rows = np.memmap(aside, dtype=np.float32, mode="r+", shape=shape)
-    mine = list(batches(ids, model))[workers.local_rank :: workers.local_size]
+    mine = list(batches(ids, budget_on(model)))[workers.local_rank :: workers.local_size]
     total = sum(len(ids[index]) for batch in mine for index in batch)
     with progress(title, "token", total=total, unit_scale=True, disable=not workers.leads) as bar:
         for batch, parts in side_by_side(model, stop, ids, mine):
@@ -131,9 +131,13 @@ def _write(
         rows[starts[index] : starts[index + 1]] = part.numpy()
 
 
-def batches(ids: Sequence[list[int]], model: SpamModel) -> Iterator[list[int]]:
-    """All messages, near lengths together, in batches as large as where the model is wants them."""
-    budget = GPU_BUDGET_TOKENS if model.head.weight.is_cuda else BUDGET_TOKENS
+def budget_on(model: SpamModel) -> int:
+    """Tokens of a forward pass where the model is."""
+    return GPU_BUDGET_TOKENS if model.head.weight.is_cuda else BUDGET_TOKENS
+
+
+def batches(ids: Sequence[list[int]], budget: int) -> Iterator[list[int]]:
+    """All messages, near lengths together, in batches of about ``budget`` tokens."""
     batch: list[int] = []
     total = 0
     for index in sorted(range(len(ids)), key=lambda index: len(ids[index])):

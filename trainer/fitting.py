@@ -117,6 +117,8 @@ class Fitting:
         frozen = self.start.digest()
         if self.recipe.backbone == RANDOM:
             frozen += f" {self.recipe.seed}"
+        if self.start.device.type != "cpu":  # products in TF32
+            frozen += f" {self.start.device.type}"
         store = (self.folder, frozen)
         return readers.stored(model, stop, views, store, self.workers)
 

@@ -38,7 +38,8 @@ def hints(teacher: Artifact, texts: Sequence[str], folder: Path, workers: Worker
     Kept in ``folder`` by the texts' checksum. One process of each machine computes, the others
     wait and read.
     """
-    digest = hashlib.sha256(f"{teacher.manifest.version} {list(texts)}".encode()).hexdigest()[:20]
+    known = f"{teacher.manifest.version} {list(texts)}{_where(workers.device)}"
+    digest = hashlib.sha256(known.encode()).hexdigest()[:20]
     path = folder / f"hints-{digest}.npy"
     if workers.local_rank == 0 and not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,6 +61,11 @@ def principal(means: Tensor) -> Tensor:
     return found / scale
 
 
+def _where(device: torch.device) -> str:
+    """Tells what a GPU gives, in TF32, from what a CPU does."""
+    return "" if device.type == "cpu" else f" {device.type}"
+
+
 def _means(teacher: Artifact, texts: Sequence[str], device: torch.device) -> Tensor:
     """The mean hidden state over each text's tokens, (T, W)."""
     manifest = teacher.manifest
@@ -70,7 +76,7 @@ def _means(teacher: Artifact, texts: Sequence[str], device: torch.device) -> Ten
     found = torch.empty(len(ids), manifest.model.n_embd)
     total = sum(map(len, ids))
     with progress("teacher's hints", "token", total=total, unit_scale=True) as bar:
-        todo = list(features.batches(ids, model))
+        todo = list(features.batches(ids, features.budget_on(model)))
         for batch, parts in features.side_by_side(model, stop, ids, todo):
             found[batch] = torch.stack([part.mean(0) for part in parts])
             bar.update(sum(len(ids[index]) for index in batch))

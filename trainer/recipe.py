@@ -67,7 +67,8 @@ class Recipe(BaseModel):
     undersample: bool = Field(default=False, description="as many ham as spam, unless prepared so")
     corpus: bool = Field(default=False, description="learn from the project's own messages too")
     contrasts: bool = Field(
-        default=False, description="and from those of one label's surface and the other's meaning"
+        default=False,
+        description="learn from messages with the look of one label and the sense of the other",
     )
     base_weight: Positive = Field(
         default=1.0, description="of the prepared messages, where what is added weighs 1"

@@ -43,7 +43,7 @@ def fit(
     """Train on the first reader's examples, choose the epoch by the second's, where there is one.
 
     The same recipe, start, examples, library versions and number of threads give the same weights,
-    also after an interruption.
+    also after an interruption; on a GPU, whose sums have no order, nearly the same.
     """
     here = start.device
     with torch.random.fork_rng(devices=[here] if here.type == "cuda" else []):
@@ -63,6 +63,7 @@ class _Run:
         checkpoint: Checkpoint | None,
     ) -> None:
         self.recipe, self.workers, self.checkpoint = recipe, workers, checkpoint
+        self.start = start
         self.training, self.validation = readers
         self.model = start.build(recipe)
         self.first = first_trainable(recipe, start.config)
@@ -265,9 +266,15 @@ class _Run:
                 "average": self.average.weights,
                 "kept": self.kept,
                 "optimizer": self.optimizer.state_dict(),
-                "random": torch.get_rng_state(),
+                "random": self._random(),
             }
         )
+
+    def _random(self) -> list[Tensor]:
+        """The states of the generators that this run draws from: the CPU's, and its GPU's."""
+        device = self.start.device
+        there = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+        return [torch.get_rng_state(), *there]
 
     def _resume(self, say: Say) -> None:
         """Go on where an interrupted run of the same recipe and data ended."""
@@ -282,6 +289,8 @@ class _Run:
                 self.average.weights[name].copy_(state["average"][name])
         self.kept = state["kept"]
         self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"])
+        torch.set_rng_state(state["random"][0])
+        if self.start.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random"][1], self.start.device)
         if self.course.epoch < self.recipe.epochs:
             say(f"going on after epoch {self.course.epoch}, where an earlier run was interrupted")

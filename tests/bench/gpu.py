@@ -7,7 +7,7 @@ scores; medians of rounds in which all sides take turns.
 
 - ``batches of N``: as the daemon has them, one after the other, each of about N tokens
 - ``at once, N``: one long list, cut into parts of N tokens, the next packed while one is scored
-- ``texts at once, N``: the same from texts, tokenizing in the same thread
+- ``texts at once, N``: the same from texts, by the starter's vocabulary, in the same thread
 - ``hf``, ``hf-sorted``: transformers' classifier in bf16, padded batches of 32, and of 512 sorted
   by length
 
@@ -21,6 +21,7 @@ import argparse
 import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from time import perf_counter
 
 import torch
@@ -59,18 +60,24 @@ def sides(shape: str, ids: Sequence[list[int]]) -> Iterator[tuple[str, int, Run]
     by_length = peers.hugging_face(
         config, made.weights, by_length=True, device="cuda", size=SORTED_BATCH
     )
-    few = ids[: len(ids) // 8]
-    yield "hf", len(few), lambda: hf(few)
-    yield "hf-sorted", len(ids), lambda: by_length(ids)
+    few = ids[::8]
+    yield "hf", len(few), partial(hf, few)
+    yield "hf-sorted", len(ids), partial(by_length, ids)
     texts = real_messages()
     texts = [texts[index * len(texts) // len(ids)] for index in range(len(ids))]
     for budget in BUDGETS:
         engine = Engine(made, device="cuda", precision="bf16", max_batch_tokens=budget)
-        cut = list(batches(ids, budget))
-        everything = [Tokens((span,)) for span in ids]
-        yield f"batches of {budget}", len(ids), lambda: [engine.score(one) for one in cut]  # noqa: B023
-        yield f"at once, {budget}", len(ids), lambda: engine.score(everything)  # noqa: B023
-        yield f"texts at once, {budget}", len(ids), lambda: engine.score_texts(texts)  # noqa: B023
+        one_by_one = partial(in_turn, engine, list(batches(ids, budget)))
+        at_once = partial(engine.score, [Tokens((span,)) for span in ids])
+        yield f"batches of {budget}", len(ids), one_by_one
+        yield f"at once, {budget}", len(ids), at_once
+        yield f"texts at once, {budget}", len(ids), partial(engine.score_texts, texts)
+
+
+def in_turn(engine: Engine, cut: Sequence[list[Tokens]]) -> None:
+    """One batch after the other."""
+    for batch in cut:
+        engine.score(batch)
 
 
 def packing_s(ids: Sequence[list[int]], budget: int) -> float:

@@ -24,6 +24,12 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def _on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's products are less exact than what tests compare, and one process would take it."""
+    monkeypatch.setenv("TRAINER_DEVICE", "cpu")
+
+
 @pytest.fixture
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """For artifacts that nobody looks at: their report takes longer than their training."""

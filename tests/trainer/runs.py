@@ -111,9 +111,9 @@ def prepared(folder: Path, messages: Sequence[Message]) -> Path:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """For commands started in another folder: one thread, and the modules of this one."""
+    """For commands started in another folder: one thread, no GPU, and the modules of this one."""
     quiet = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return {**os.environ, **quiet, **more}
+    return {**os.environ, **quiet, "TRAINER_DEVICE": "cpu", **more}
 
 
 def trainer(

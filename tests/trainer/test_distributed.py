@@ -34,7 +34,7 @@ def test_parts_are_the_batch() -> None:
 
 def test_alone_there_is_nothing_to_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "1")
-    with join() as workers:
+    with join("cpu") as workers:
         assert workers == Workers()
         tensor = torch.ones(2)
         workers.add([tensor])

@@ -84,7 +84,8 @@ def test_batches_side_by_side_give_what_they_give_alone(
     monkeypatch.setattr(features, "BUDGET_TOKENS", 20)
     monkeypatch.setattr(features, "threads_to_use", lambda: 3)
     whole, ids = model(family), messages(17)
-    assert len(list(features.batches(ids, whole))) % 3 == 2  # the last are fewer
+    budget = features.budget_on(whole)
+    assert len(list(features.batches(ids, budget))) % 3 == 2  # the last are fewer
     alone = compute(whole, 2, ids, tmp_path / "alone.f32", ALONE)
     before = torch.get_num_threads()
     torch.set_num_threads(3)

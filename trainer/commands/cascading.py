@@ -64,11 +64,11 @@ def cascade(
     from trainer.cascading import Pair
     from trainer.cascading import cascade as make
     from trainer.distillation import Sources
-    from trainer.distributed import alone
+    from trainer.distributed import ALONE, alone
     from trainer.make import Place
 
     sources = Sources(data, extra, texts, unseen)
-    pair, workers = Pair(fast, large, teacher), alone(device)
+    pair, workers = Pair(fast, large, teacher), ALONE if unseen else alone(device)
     target, found = make(pair, sources, folds, Place(output), _say, workers)
     click.echo(
         f"F1 of {found.rows:,} unseen messages: fast {found.fast_f1:.4f}, large "

@@ -21,7 +21,7 @@ device_option = click.option(
     default="auto",
     envvar="TRAINER_DEVICE",
     show_default=True,
-    help="What to train on; auto is a GPU where torch sees one.",
+    help="What to train on, where anything is trained; auto is a GPU where torch sees one.",
 )
 
 

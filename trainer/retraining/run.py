@@ -82,6 +82,7 @@ class Run:
         self.champion, self.gathered = given.champion, given.gathered
         self.name = f"{given.turn.token:05d}"
         self.folder = given.registry.private / RUNS / self.name
+        self.workers = distributed.alone(self.settings.device)
         chosen = self.settings.recipe
         self.recipe: Recipe = (
             recipes.load(chosen) if chosen else recipes.of_artifact(given.champion.manifest)
@@ -149,9 +150,8 @@ class Run:
         durable.write_whole(self.folder / RECIPE, recipes.as_toml(self.recipe).encode())
         place = Place(self.folder / "artifact", self.registry.private / "work")
         extra = [self.folder / FEEDBACK] if learned else []
-        workers = distributed.alone(self.settings.device)
         target, _ = make.make(
-            self.recipe, data, place, self._given.say, extra=extra, workers=workers
+            self.recipe, data, place, self._given.say, extra=extra, workers=self.workers
         )
         return artifacts.load(target)
 
