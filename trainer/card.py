@@ -62,7 +62,7 @@ def model_card(
             "## Data\n",
             *_data(source, data),
             "\n## How good\n",
-            *_table(measures),
+            *_table(measures, manifest.recipe["keep"]),
             "\n`report/` holds the plots and `evaluation.json`.\n",
             "## Limits\n",
             SMS_LIMITS if known else OWN_LIMITS,
@@ -102,7 +102,7 @@ def _credit(name: str) -> str:
     return f" ({credit})" if credit else ""
 
 
-def _table(measures: Mapping[str, Measures]) -> list[str]:
+def _table(measures: Mapping[str, Measures], keep: str) -> list[str]:
     lines = [
         "| split | messages | accuracy | F1 | precision | recall | MCC | AUC | spam found "
         "| spam missed | ham kept | ham blocked |",
@@ -114,9 +114,10 @@ def _table(measures: Mapping[str, Measures]) -> list[str]:
             f"| {m.recall:.4f} | {m.mcc:.4f} | {m.auc:.4f} | {m.spam_found} | {m.spam_missed} "
             f"| {m.ham_kept} | {m.ham_blocked} |"
         )
+    chosen = "The last epoch was kept" if keep == "last" else "Validation chose the epoch"
     note = (
-        "Validation chose the epoch; the folds, runs that had not seen what they were asked, set "
-        "temperature and threshold (without folds validation did). Test took part in no choice."
+        f"{chosen}; the folds, runs that had not seen what they were asked, set temperature and "
+        "threshold (without folds validation did). Test took part in no choice."
     )
     return [*lines, "", note]
 
