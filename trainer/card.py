@@ -133,7 +133,8 @@ def _making(artifact: Artifact, trained: Trained) -> list[str]:
     command = "distill" if "teacher" in manifest.data else "train"
     return [
         f"- {manifest.backbone}{licence}",
-        f"- {parameters:,} parameters, made up of {learned:,} that were trained here and what was not",
+        f"- {parameters:,} parameters, made up of {learned:,} that were trained here and what was "
+        "not",
         f"- a byte-pair vocabulary of {manifest.model.vocab_size:,} tokens",
         f"- text is normalised as `{manifest.normalization}` before it is read",
         f"- reads {manifest.max_length} tokens; longer texts in overlapping windows",
