@@ -142,6 +142,11 @@ class Engine:
         best = [max(next(remaining) for _ in message.windows) for message in batch]
         return Scores(best, padding / len(spans) if spans else 0.0)
 
+    @property
+    def abreast(self) -> int:
+        """Batches to score at once, to keep every core busy: one ends while the next begins."""
+        return min(2, self.threads)
+
     def is_quick(self, message: Tokens) -> bool:
         """Whether to score this message alone takes no longer than an event loop may be held up."""
         one = len(message.windows) == 1 and self.device.type == "cpu"

@@ -1,4 +1,4 @@
-"""Lanes: a queue of work, scored in a thread, micro-batch by micro-batch, or at once if quick."""
+"""Lanes: a queue of work, scored in threads, micro-batch by micro-batch, or at once if quick."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ class Lanes:
 class _Lane:
     """Scores what is put in, oldest first.
 
-    While a batch is scored, one full batch more goes to the thread, so that it never waits for the
-    event loop; less than a full one stays here and grows. A message that comes alone and is quick
-    is scored in the event loop. taken: set with each batch · onward: for what this stage is not
-    sure of.
+    While a batch is scored, one full batch more is begun, so that its parts take the cores that the
+    first one's leave, and none waits for the event loop; less than a full one stays here and grows.
+    A message that comes alone and is quick is scored in the event loop. taken: set with each batch
+    · onward: for what this stage is not sure of.
     """
 
     def __init__(
@@ -88,13 +88,14 @@ class _Lane:
         self._deliver = deliver
         self._metrics = metrics
         self._onward = onward
-        budget = scorer.budget(self._stage)
+        engine = scorer.engine(stage)
+        budget = engine.max_batch_tokens
         self._queue: Batcher[Work] = Batcher(budget, linger_s)
         self._mean_tokens = budget / FIRST_READ
         self._busy = 0
         self._ending = False
         self._changed = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="score")
+        self._threads = ThreadPoolExecutor(engine.abreast, thread_name_prefix="score")
 
     @property
     def full(self) -> bool:
@@ -129,10 +130,10 @@ class _Lane:
                     else:
                         batches.create_task(self._score(batch))
         finally:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+            self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _next(self) -> Batch[Work] | None:
-        self._queue.max_tokens = self._scorer.budget(self._stage)
+        self._queue.max_tokens = self._scorer.engine(self._stage).max_batch_tokens
         if self._busy > 1 or (self._busy and not self.full):
             return None
         batch = self._queue.take(time.monotonic(), drain=self._ending)
@@ -154,7 +155,7 @@ class _Lane:
             if self._is_quick(batch):
                 answers = score()
             else:
-                answers = await asyncio.get_running_loop().run_in_executor(self._thread, score)
+                answers = await asyncio.get_running_loop().run_in_executor(self._threads, score)
         finally:
             self._busy -= 1
             self._changed.set()

@@ -38,10 +38,9 @@ def build(artifact: Artifact, device: torch.device, precision: Precision) -> Spa
     model = artifact.build_model().to(
         device, torch.bfloat16 if precision == "bf16" else torch.float32
     )
-    if precision == "int8":
-        for_serving(model.blocks, Int8Linear)
-    elif device.type == "cpu" and precision == "fp32":
-        for_serving(model.blocks, TransposedLinear)
+    if device.type == "cpu" and precision != "bf16":
+        model.look_up_first()
+        for_serving(model.blocks, Int8Linear if precision == "int8" else TransposedLinear)
     return model
 
 

@@ -10,7 +10,7 @@ import structlog
 
 from filterd.classifier import Classifier
 from filterd.duplicates import Duplicates, text_key
-from filterd.engine import CANARY, Tokens
+from filterd.engine import CANARY, Engine, Tokens
 from filterd.entries import (
     DEFAULT_NAMES,
     Answer,
@@ -105,10 +105,10 @@ class Scorer:
         """From now on prepare for another one; what is prepared is scored by the one before."""
         self.classifier = classifier
 
-    def budget(self, stage: int) -> int:
-        """The most tokens of a batch for a stage; a classifier may have fewer stages than that."""
+    def engine(self, stage: int) -> Engine:
+        """Of a stage; a classifier may have fewer than that, and then its last."""
         stages = self.classifier.stages
-        return stages[min(stage, len(stages) - 1)].engine.max_batch_tokens
+        return stages[min(stage, len(stages) - 1)].engine
 
     def answer(self, works: Sequence[Work]) -> list[Outcome | Work]:
         """Score works of one stage, equal texts once; what a stage is not sure of is work again.

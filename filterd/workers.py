@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from math import ceil
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Lock
 from typing import TypeVar
 
 import torch
@@ -25,16 +25,22 @@ TORCH_THREADS = torch.get_num_threads()
 
 
 class Workers:
-    """``count`` threads; the caller's own where that is one."""
+    """``count`` threads; the caller's own where that is one. Several callers may share them."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         self._pool = None if count == 1 else _started(count)
+        self._whole = Lock()
 
     def map(self, work: Callable[[T], R], parts: Sequence[T], alone: int) -> list[R]:
-        """The work of each part, in order; one part takes ``alone`` cores for itself."""
+        """The work of each part, in order; one part takes ``alone`` cores for itself.
+
+        Parts of several callers wait for a free thread in the order in which they came. One that
+        wants several cores waits until no other has them: side by side each would take twice as
+        long, and more.
+        """
         if self._pool is None or len(parts) == 1:
-            with _torch_threads(alone):
+            with self._whole if alone > 1 else nullcontext(), _torch_threads(alone):
                 return [work(part) for part in parts]
         return list(self._pool.map(work, parts))
 

@@ -90,6 +90,39 @@ def test_what_may_kill_its_consumer_goes_to_the_thread(scorer: Watched) -> None:
     assert scorer.seen == [(1, False)]
 
 
+class Meeting(Watched):
+    """Counts how many batches are scored at once; each waits until ``together`` are, or a while."""
+
+    def __init__(self, classifier: Classifier, together: int, wait_s: float) -> None:
+        super().__init__(classifier)
+        self.most, self._now, self._together, self._wait_s = 0, 0, together, wait_s
+        self._changed = threading.Condition()
+
+    def answer(self, works: Sequence[Work]) -> list[Outcome | Work]:
+        with self._changed:
+            self._now += 1
+            self.most = max(self.most, self._now)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self.most >= self._together, self._wait_s)
+        try:
+            return super().answer(works)
+        finally:
+            with self._changed:
+                self._now -= 1
+
+
+@pytest.mark.parametrize(("threads", "together", "wait_s"), [(1, 2, 0.2), (2, 2, 30), (2, 3, 0.2)])
+def test_a_full_batch_begins_before_another_ends(
+    threads: int, together: int, wait_s: float
+) -> None:
+    """With one core to use it waits; and there are never more than two."""
+    loaded = Classifier.load(device="cpu", threads=threads, max_batch_tokens=40)
+    scorer = Meeting(loaded, together, wait_s)
+    run(scorer, prepared(scorer, [f"{MESSAGE} and {number}" for number in range(30)]))
+    assert len(scorer.seen) > 6
+    assert scorer.most == threads
+
+
 def test_after_a_reload_the_model_that_scores_decides(
     scorer: Watched, starter: Classifier, tmp_path: Path
 ) -> None:

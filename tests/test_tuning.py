@@ -40,7 +40,7 @@ class Machine:
         self.tried.append(tokens)
 
 
-RATES = {512: 10e3, 1024: 80e3, 2048: 98.5e3, 4096: 100e3, 8192: 100.1e3}
+RATES = {512: 10e3, 1024: 13e3, 2048: 16.5e3, 4096: 16.7e3}
 
 
 def test_smallest_batch_that_is_nearly_the_fastest_is_taken(
@@ -51,9 +51,24 @@ def test_smallest_batch_that_is_nearly_the_fastest_is_taken(
 
 def test_a_busy_moment_does_not_choose(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(RATES, monkeypatch)
-    machine.busy, machine.slowed = range(2, 5), 3.0  # as the larger batches have their first run
+    machine.busy, machine.slowed = range(1, 4), 3.0  # as the larger batches have their first run
     assert tuning.budget(2, machine.score) == 2048
-    assert machine.tried[:10] == [512, 1024, 2048, 4096, 8192] * 2
+    assert machine.tried[:8] == [512, 1024, 2048, 4096] * 2
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"), [(7e3, 512), (30e3, 2048), (50e3, 4096), (1e6, 4096)]
+)
+def test_a_moment_is_too_short_for_a_batch(
+    monkeypatch: pytest.MonkeyPatch, rate: float, expected: int
+) -> None:
+    machine = Machine(dict.fromkeys(RATES, rate), monkeypatch)
+    assert tuning.budget(2, machine.score) == expected
+
+
+def test_typical_messages_have_many_lengths() -> None:
+    lengths = {len(window) for window in tuning.typical(4096, 256, whole=False)}
+    assert len(lengths) > 2 * len(tuning.LENGTHS)
 
 
 def test_batches_that_take_too_long_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,23 @@ def test_one_part_runs_where_it_is_asked_for(count: int, before: int) -> None:
         assert torch.get_num_threads() == before
     finally:
         torch.set_num_threads(own)
+
+
+@pytest.mark.parametrize(("cores", "most"), [(1, 2), (2, 1)])
+def test_only_one_part_at_a_time_has_several_cores(cores: int, most: int) -> None:
+    workers, together = Workers(2), threading.Barrier(2)
+
+    def work(part: int) -> bool:
+        try:
+            together.wait(timeout=0.2 if cores > 1 else 30)
+        except threading.BrokenBarrierError:
+            together.reset()
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as callers:
+        met = list(callers.map(lambda part: workers.map(work, [part], alone=cores), [1, 2]))
+    assert met == [[most == 2]] * 2
 
 
 def test_an_error_in_a_part_is_raised() -> None:

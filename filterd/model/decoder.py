@@ -12,6 +12,7 @@ from filterd.model.attention import attends_whole
 from filterd.model.config import ModelConfig
 from filterd.model.gpt2 import GPT2Block
 from filterd.model.llama import LlamaBlock
+from filterd.model.table import ProjectionTable, fits
 from filterd.packing import Packed
 
 Block = GPT2Block | LlamaBlock
@@ -73,6 +74,18 @@ class SpamModel(nn.Module):
         """Whether it serves batches without groups, where its weights are."""
         weight = self.head.weight
         return attends_whole(self.config.head_width, weight.device, weight.dtype)
+
+    def look_up_first(self) -> None:
+        """Let the first block look up its projection, where it has one that fits: to serve alone.
+
+        Not of a single block, which computes no queries but for one token a message.
+        """
+        first, config = self.blocks[0], self.config
+        if not isinstance(first, GPT2Block) or config.n_layer == 1:
+            return
+        if fits(config.vocab_size + config.n_positions, config.n_embd):
+            rows, positions = self.wte.weight, self.wpe.weight
+            first.table = ProjectionTable(first.ln_1, first.attn.c_attn, rows, positions)
 
     def embed(self, batch: Packed) -> Tensor:
         """What the first block reads: (N, C)."""

@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812 - the name that all of torch'
 from filterd.linear import Rows
 from filterd.model.attention import PackedAttention
 from filterd.model.config import ModelConfig
+from filterd.model.table import ProjectionTable
 from filterd.packing import Packed
 
 GELU_VALUES = 2**17
@@ -27,9 +28,9 @@ class GPT2Attention(PackedAttention):
         self.query = Rows(self.c_attn, 0, config.n_embd)
         self.keys_values = Rows(self.c_attn, config.n_embd, 3 * config.n_embd)
 
-    def forward(self, hidden: Tensor, batch: Packed) -> Tensor:
-        """Every token: (N, C) to (N, C)."""
-        query, keys, values = self.c_attn(hidden).chunk(3, dim=-1)  # 3 of (N, C)
+    def forward(self, projected: Tensor, batch: Packed) -> Tensor:
+        """Every token: what ``c_attn`` gives, (N, 3C), to (N, C)."""
+        query, keys, values = projected.chunk(3, dim=-1)  # 3 of (N, C)
         out: Tensor = self.c_proj(self.attend(query, keys, values, batch))
         return out
 
@@ -73,7 +74,10 @@ class GPT2MLP(nn.Module):
 
 
 class GPT2Block(nn.Module):
-    """Attention and MLP, each after a LayerNorm and beside a residual."""
+    """Attention and MLP, each after a LayerNorm and beside a residual.
+
+    table: instead of the first norm and projection, in the first block of a model that serves.
+    """
 
     def __init__(self, config: ModelConfig, dropout: float) -> None:
         super().__init__()
@@ -82,10 +86,15 @@ class GPT2Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.norm_epsilon)
         self.mlp = GPT2MLP(config)
         self.drop = nn.Dropout(dropout)
+        self.table: ProjectionTable | None = None
 
     def forward(self, hidden: Tensor, batch: Packed) -> Tensor:
         """Every token: (N, C) to (N, C)."""
-        hidden = hidden + self.drop(self.attn(self.ln_1(hidden), batch))
+        if self.table is None:
+            projected = self.attn.c_attn(self.ln_1(hidden))
+        else:
+            projected = self.table(hidden, batch)
+        hidden = hidden + self.drop(self.attn(projected, batch))
         out: Tensor = hidden + self.drop(self.mlp(self.ln_2(hidden)))
         return out
 
