@@ -51,6 +51,11 @@ class Batcher(Generic[T]):
     def __len__(self) -> int:
         return len(self._queue)
 
+    @property
+    def next_is_alone(self) -> bool:
+        """Whether the oldest message is to be scored in a batch of its own."""
+        return bool(self._queue) and self._queue[0].alone
+
     def put(self, waiting: Waiting[T]) -> None:
         """Queue a message."""
         self._queue.append(waiting)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Collection, Hashable
+from concurrent.futures import Future
 from hashlib import blake2b
 from threading import Lock
+from typing import Generic, TypeVar
 
 from filterd.entries import Verdict
 
 KEY_BYTES = 16
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
 def text_key(text: str, version: str) -> bytes:
@@ -55,3 +60,35 @@ class Duplicates:
             self._verdicts.move_to_end(key)
             if len(self._verdicts) > self._most:
                 self._verdicts.popitem(last=False)
+
+
+class InProgress(Generic[K, V]):
+    """What threads are at work on, so that a second one waits for it instead of doing it too."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._by_key: dict[K, Future[dict[K, V]]] = {}
+
+    def share(
+        self, keys: Collection[K], work: Callable[[list[K]], dict[K, V]]
+    ) -> tuple[dict[K, V], list[K]]:
+        """The values of keys, and of which ``work`` was done here: those that nobody else has.
+
+        A key is missing where the work of another thread failed. Nobody waits with work undone, so
+        no two wait for each other.
+        """
+        done: Future[dict[K, V]] = Future()
+        with self._lock:
+            others = {key: self._by_key[key] for key in keys if key in self._by_key}
+            own = [key for key in keys if key not in others]
+            self._by_key.update(dict.fromkeys(own, done))
+        found: dict[K, V] = {}
+        try:
+            found = work(own) if own else {}
+        finally:
+            with self._lock:
+                for key in own:
+                    del self._by_key[key]
+            done.set_result(found)
+        theirs = {key: other.result() for key, other in others.items()}
+        return found | {key: made[key] for key, made in theirs.items() if key in made}, own

@@ -143,7 +143,7 @@ class Engine:
         return Scores(best, padding / len(spans) if spans else 0.0)
 
     @property
-    def abreast(self) -> int:
+    def batches_at_once(self) -> int:
         """Batches to score at once, to keep every core busy: one ends while the next begins."""
         return min(2, self.threads)
 
@@ -166,8 +166,10 @@ class Engine:
             if len(self._choices) > 1:
                 self._choose_precision()
             if self._tune:
-                cores = self.threads if self.device.type == "cpu" else tuning.GPU_CORES
-                self.max_batch_tokens = tuning.budget(cores, self._score_budget)
+                on_cpu = self.device.type == "cpu"
+                cores = self.threads if on_cpu else tuning.GPU_CORES
+                least = tuning.WORTH_A_BATCH / self._operations_a_token if on_cpu else 0
+                self.max_batch_tokens = tuning.budget(cores, self._score_budget, least)
             else:
                 self._score_budget(self.max_batch_tokens)
         except ArithmeticError as error:

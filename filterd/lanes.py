@@ -18,6 +18,8 @@ FIRST_READ = 16
 """Entries to ask for before any has shown how long messages are here."""
 NEWEST = 0.05
 """Weight of the newest message in the mean of their tokens."""
+AT_ONCE = 2
+"""Batches begun and not answered; with one core to use the second waits in the thread."""
 
 
 class Lanes:
@@ -93,9 +95,10 @@ class _Lane:
         self._queue: Batcher[Work] = Batcher(budget, linger_s)
         self._mean_tokens = budget / FIRST_READ
         self._busy = 0
+        self._alone = False
         self._ending = False
         self._changed = asyncio.Event()
-        self._threads = ThreadPoolExecutor(engine.abreast, thread_name_prefix="score")
+        self._threads = ThreadPoolExecutor(engine.batches_at_once, thread_name_prefix="score")
 
     @property
     def full(self) -> bool:
@@ -134,13 +137,19 @@ class _Lane:
 
     def _next(self) -> Batch[Work] | None:
         self._queue.max_tokens = self._scorer.engine(self._stage).max_batch_tokens
-        if self._busy > 1 or (self._busy and not self.full):
+        if self._busy and not self._may_begin_another:
             return None
         batch = self._queue.take(time.monotonic(), drain=self._ending)
         if batch is not None:
             self._busy += 1
+            self._alone = batch.items[0].alone
             self._taken.set()
         return batch
+
+    @property
+    def _may_begin_another(self) -> bool:
+        """Beside a batch that is scored, another full one, neither of them to be scored alone."""
+        return self._busy < AT_ONCE and self.full and not (self._alone or self._queue.next_is_alone)
 
     async def _wait(self) -> None:
         self._changed.clear()

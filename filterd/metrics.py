@@ -97,7 +97,9 @@ class Metrics:
         )
         self.queue_seconds = new("queue_seconds", "Entry read until its batch starts")
         self.tokenize_seconds = new("tokenize_seconds", "Decoding and tokenizing one read")
-        self.forward_seconds = new("forward_seconds", "Scoring one micro-batch")
+        self.forward_seconds = new(
+            "forward_seconds", "Scoring one micro-batch, with waiting for a free core"
+        )
         self.settle_seconds = new("settle_seconds", "One call of the settle script")
 
     def _daemon(self, series: Series) -> None:

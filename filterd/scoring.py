@@ -9,7 +9,7 @@ from itertools import groupby
 import structlog
 
 from filterd.classifier import Classifier
-from filterd.duplicates import Duplicates, text_key
+from filterd.duplicates import Duplicates, InProgress, text_key
 from filterd.engine import CANARY, Engine, Tokens
 from filterd.entries import (
     DEFAULT_NAMES,
@@ -69,6 +69,7 @@ class Scorer:
         self._max_bytes = max_bytes
         self._max_deliveries = max_deliveries
         self._duplicates = Duplicates(duplicates)
+        self._scoring: InProgress[tuple[int, bytes], Verdict | None] = InProgress()
 
     def prepare_all(self, raws: Sequence[RawEntry]) -> list[Work | Outcome]:
         """``prepare`` for each entry of a read, in order; equal texts are tokenized once."""
@@ -111,10 +112,11 @@ class Scorer:
         return stages[min(stage, len(stages) - 1)].engine
 
     def answer(self, works: Sequence[Work]) -> list[Outcome | Work]:
-        """Score works of one stage, equal texts once; what a stage is not sure of is work again.
+        """Score works of one stage; what the stage is not sure of is work again.
 
-        Works of several classifiers, around a reload, are scored by theirs. Where scoring fails,
-        it is done in halves, until what fails alone is found.
+        Equal texts are scored once, also where another thread is at it. Works of several
+        classifiers, around a reload, are scored by theirs. Where scoring fails, it is done in
+        halves, until what fails alone is found.
         """
         answers: list[Outcome | Work] = []
         for _, same in groupby(works, key=lambda work: work.classifier):
@@ -122,28 +124,43 @@ class Scorer:
         return answers
 
     def _answer(self, works: Sequence[Work]) -> list[Outcome | Work]:
-        classifier, number = works[0].classifier, works[0].stage
+        number = works[0].stage
         verdicts = self._remembered(works)
-        unknown = {work.key: work.tokens for work in works if work.key not in verdicts}
-        engine = classifier.stages[number].engine
+        unknown = {(number, work.key): work for work in works if work.key not in verdicts}
         try:
-            scores = engine.score(list(unknown.values())) if unknown else None
+            found, own = self._scoring.share(
+                unknown, lambda keys: self._score([unknown[key] for key in keys])
+            )
         except Exception as error:  # noqa: BLE001 - whatever a model does on one message
             if len(works) > 1:
                 middle = len(works) // 2
                 return self._answer(works[:middle]) + self._answer(works[middle:])
             return [self._poison(works[0], error)]
-        if scores is not None:
-            self._metrics.batch_padding_ratio.observe(scores.padding_ratio)
-            for key, score in zip(unknown, scores.values, strict=True):
-                if classifier.settles(number, score):
-                    verdicts[key] = classifier.verdict(score, number)
-                    self._duplicates.remember(key, verdicts[key])
-        self._metrics.duplicate_hits.inc(len(works) - len(unknown))
-        return [
-            Answer(work.entry, verdicts[work.key]) if work.key in verdicts else _onward(work)
-            for work in works
-        ]
+        verdicts |= {key: verdict for (_, key), verdict in found.items() if verdict is not None}
+        unsure = {key for (_, key), verdict in found.items() if verdict is None}
+        failed = [work for work in works if work.key not in verdicts and work.key not in unsure]
+        self._metrics.duplicate_hits.inc(len(works) - len(failed) - len(own))
+        anew = iter(self._answer(failed) if failed else ())
+        answers: list[Outcome | Work] = []
+        for work in works:
+            if work.key in verdicts:
+                answers.append(Answer(work.entry, verdicts[work.key]))
+            else:
+                answers.append(_onward(work) if work.key in unsure else next(anew))
+        return answers
+
+    def _score(self, works: Sequence[Work]) -> dict[tuple[int, bytes], Verdict | None]:
+        """Verdicts of a stage, by stage and key; None for what it is not sure of."""
+        classifier, number = works[0].classifier, works[0].stage
+        scores = classifier.stages[number].engine.score([work.tokens for work in works])
+        self._metrics.batch_padding_ratio.observe(scores.padding_ratio)
+        found: dict[tuple[int, bytes], Verdict | None] = {}
+        for work, score in zip(works, scores.values, strict=True):
+            found[number, work.key] = None
+            if classifier.settles(number, score):
+                found[number, work.key] = verdict = classifier.verdict(score, number)
+                self._duplicates.remember(work.key, verdict)
+        return found
 
     def _remembered(self, works: Sequence[Work]) -> dict[bytes, Verdict]:
         """What was scored between the reading of these works and now."""

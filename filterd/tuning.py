@@ -19,10 +19,10 @@ STEPS = (256, 512, 1024, 2048)
 """Tokens a core, from which the budget of a batch is chosen."""
 GPU_CORES = 16
 """Cores that a GPU counts as in this: 4,096 to 32,768 tokens at once. These were not compared."""
-SHORTEST_BATCH_S = 0.06
-"""No batch is made smaller than what takes so long: an idle engine starts on less anyhow, and each
-batch has its price. On two cores the starter made 1,230 messages a second behind Redis with 1,024
-tokens, 1,340 with 2,048 (45 ms), 1,700 with 4,096, and no more with 8,192 (medians of three)."""
+WORTH_A_BATCH = 5e9
+"""Floating-point operations of a core, below which a batch is too short for the price that each one
+has: an idle engine starts on less anyhow. Behind Redis the starter made, of its messages a second
+with 4,096 tokens on two cores (11 GFLOP, 90 ms), .72 with 1,024, .83 with 2,048, .97 with 8,192."""
 LONGEST_BATCH_S = 1.0
 """A larger batch is not tried once one has taken so long: what arrives meanwhile waits for it.
 GPT-2 on two cores takes about 0.65 s for 256 tokens a core, and 4 to 10% less a token for 512."""
@@ -91,14 +91,17 @@ def fastest(choices: Sequence[tuple[T, float]]) -> T:
     return best
 
 
-def budget(threads: int, score: Callable[[int], object]) -> int:
-    """The least tokens of a batch that are about as fast a token as any, and no moment's work.
+def budget(threads: int, score: Callable[[int], object], least: float = 0) -> int:
+    """The fewest tokens of a batch that are about as fast a token as any.
 
-    score: runs a batch of so many tokens.
+    score: runs a batch of so many tokens · least: tokens a core, where some step has as many.
     """
-    works = {step * threads: partial(score, step * threads) for step in STEPS}
-    measured = in_turn(works, LONGEST_BATCH_S)
-    lasting = [each for each in measured if each[1] >= SHORTEST_BATCH_S] or measured[-1:]
-    rates = {tokens: tokens / took for tokens, took in lasting}
-    least = ENOUGH * max(rates.values())
-    return next(tokens for tokens, rate in rates.items() if rate >= least)
+    steps = [step for step in STEPS if step >= least] or STEPS[-1:]
+    works = {step * threads: partial(score, step * threads) for step in steps}
+    if len(works) == 1:
+        (tokens,) = works
+        score(tokens)
+        return tokens
+    rates = [(tokens, tokens / took) for tokens, took in in_turn(works, LONGEST_BATCH_S)]
+    within = ENOUGH * max(rate for _, rate in rates)
+    return next(tokens for tokens, rate in rates if rate >= within)

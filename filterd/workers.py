@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from math import ceil
 from pathlib import Path
-from threading import Barrier, Lock
+from threading import Barrier, Lock, Semaphore
 from typing import TypeVar
 
 import torch
@@ -30,19 +31,34 @@ class Workers:
     def __init__(self, count: int) -> None:
         self.count = count
         self._pool = None if count == 1 else _started(count)
-        self._whole = Lock()
+        self._cores = Semaphore(count)
+        self._gathering = Lock()
 
     def map(self, work: Callable[[T], R], parts: Sequence[T], alone: int) -> list[R]:
         """The work of each part, in order; one part takes ``alone`` cores for itself.
 
-        Parts of several callers wait for a free thread in the order in which they came. One that
-        wants several cores waits until no other has them: side by side each would take twice as
-        long, and more.
+        Parts of several callers go to free threads in the order in which they came; who wants
+        several cores waits until so many are free.
         """
         if self._pool is None or len(parts) == 1:
-            with self._whole if alone > 1 else nullcontext(), _torch_threads(alone):
+            with self._free(alone), _torch_threads(alone):
                 return [work(part) for part in parts]
-        return list(self._pool.map(work, parts))
+        return list(self._pool.map(partial(self._on_one, work), parts))
+
+    def _on_one(self, work: Callable[[T], R], part: T) -> R:
+        with self._cores:
+            return work(part)
+
+    @contextmanager
+    def _free(self, cores: int) -> Iterator[None]:
+        """So many cores, where they are several. One is not waited for: an event loop may ask."""
+        if cores == 1:
+            yield
+            return
+        with self._gathering, ExitStack() as held:
+            for _ in range(cores):
+                held.enter_context(self._cores)
+            yield
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from threading import Event
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -90,6 +92,36 @@ def test_what_was_scored_while_it_waited_is_not_scored_again(tiny: Path) -> None
     early, late = daemon.take("win")[0], daemon.take("win")[0]
     assert verdicts(daemon.scorer.answer(early)) == verdicts(daemon.scorer.answer(late))
     assert (daemon.engine.scored, daemon.hits) == (1, 1)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_another_thread_scores_is_waited_for(tiny: Path, fails: bool) -> None:
+    """And scored here where the other one could not."""
+    daemon = Daemon(tiny, 10)
+    works = [daemon.take("win", "win", other)[0] for other in ("lunch", "dinner")]
+    scoring, go_on, score = Event(), Event(), daemon.engine.score
+
+    def held(batch: Sequence[Tokens]) -> Scores:
+        if not scoring.is_set():
+            scoring.set()
+            assert go_on.wait(30)
+            if fails:
+                raise RuntimeError
+        return score(batch)
+
+    daemon.engine.score = held  # type: ignore[method-assign]
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(daemon.scorer.answer, works[0])
+        assert scoring.wait(30)
+        second = threads.submit(daemon.scorer.answer, works[1])
+        assert not wait([second], timeout=0.1).done
+        go_on.set()
+        found = [verdicts(answers.result(30)) for answers in (first, second)]
+    assert [len(each) for each in found] == [3, 3]
+    assert len({verdict.score for each in found for verdict in each[:2]}) == 1
+    assert len({verdict.score for each in found for verdict in each}) == 3
+    if not fails:
+        assert (daemon.engine.scored, daemon.hits) == (3, 3)
 
 
 def test_a_size_of_nought_scores_each_anew(tiny: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,19 @@ def test_any_number_of_threads_gives_the_same_scores(loaded: Artifact, threads: 
     expected = engine_of(loaded).score_texts(texts)
     assert parted.threads == threads
     assert parted.score_texts(texts) == pytest.approx(expected, abs=1e-4)
+
+
+def test_callers_at_once_get_their_own_scores(loaded: Artifact) -> None:
+    """Of parts side by side, of long texts on all cores, and of both."""
+    shared = Engine(loaded, device="cpu", max_batch_tokens=100, threads=2)
+    shared._operations_a_token = 10**9
+    texts = [text for _, text in sample()][:120]
+    batches = [texts[first : first + 12] for first in range(0, 120, 12)]
+    batches += [[text * 3] for text in texts[:20]]
+    alone = engine_of(loaded)
+    with ThreadPoolExecutor(4) as callers:
+        for found, batch in zip(callers.map(shared.score_texts, batches), batches, strict=True):
+            assert found == pytest.approx(alone.score_texts(batch), abs=1e-4)
 
 
 def test_long_text_takes_the_most_spam_like_of_its_windows(engine: Engine) -> None:

@@ -90,37 +90,71 @@ def test_what_may_kill_its_consumer_goes_to_the_thread(scorer: Watched) -> None:
     assert scorer.seen == [(1, False)]
 
 
-class Meeting(Watched):
-    """Counts how many batches are scored at once; each waits until ``together`` are, or a while."""
+class Held(Watched):
+    """Holds each batch until it is let go; ``begun`` is told of each."""
 
-    def __init__(self, classifier: Classifier, together: int, wait_s: float) -> None:
+    def __init__(self, classifier: Classifier) -> None:
         super().__init__(classifier)
-        self.most, self._now, self._together, self._wait_s = 0, 0, together, wait_s
-        self._changed = threading.Condition()
+        self.begun, self.go_on = threading.Semaphore(0), threading.Event()
 
     def answer(self, works: Sequence[Work]) -> list[Outcome | Work]:
-        with self._changed:
-            self._now += 1
-            self.most = max(self.most, self._now)
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self.most >= self._together, self._wait_s)
-        try:
-            return super().answer(works)
-        finally:
-            with self._changed:
-                self._now -= 1
+        answers = super().answer(works)
+        self.begun.release()
+        assert self.go_on.wait(30)
+        return answers
 
 
-@pytest.mark.parametrize(("threads", "together", "wait_s"), [(1, 2, 0.2), (2, 2, 30), (2, 3, 0.2)])
-def test_a_full_batch_begins_before_another_ends(
-    threads: int, together: int, wait_s: float
+async def begins(scorer: Held, works: Sequence[tuple[Work, bool]], least: int) -> int:
+    """Batches that a lane begins before any has ended, at least so many; then all are answered."""
+    outcomes: list[Outcome] = []
+    lanes = Lanes(scorer, 0.0, outcomes.extend, Metrics(CollectorRegistry()))
+    for work, alone in works:
+        lanes.put(work, alone=alone)
+    lanes.end()
+    serving = asyncio.create_task(lanes.run())
+    for _ in range(least):
+        assert await asyncio.to_thread(scorer.begun.acquire, timeout=30)
+    await asyncio.sleep(0.1)  # time for one too many
+    begun = len(scorer.seen)
+    scorer.go_on.set()
+    await serving
+    assert len(outcomes) == len(works)
+    return begun
+
+
+@pytest.fixture(scope="module")
+def narrow() -> Classifier:
+    """Batches of two messages at most, on two cores."""
+    return Classifier.load(device="cpu", threads=2, max_batch_tokens=30)
+
+
+def many(scorer: Watched) -> list[Work]:
+    """Ten batches."""
+    works = prepared(scorer, [f"{MESSAGE} and {number}" for number in range(20)])
+    assert all(10 < work.tokens.count <= 15 for work in works)
+    return works
+
+
+def test_a_full_batch_begins_before_another_ends(narrow: Classifier) -> None:
+    """And no third: what is not begun can still be part of a larger batch."""
+    scorer = Held(narrow)
+    assert asyncio.run(begins(scorer, [(work, False) for work in many(scorer)], 2)) == 2
+
+
+def test_with_one_core_it_waits_for_it() -> None:
+    scorer = Held(Classifier.load(device="cpu", threads=1, max_batch_tokens=30))
+    assert asyncio.run(begins(scorer, [(work, False) for work in many(scorer)], 1)) == 1
+
+
+@pytest.mark.parametrize("suspect", [0, 2])
+def test_nothing_is_scored_beside_what_may_kill_its_consumer(
+    narrow: Classifier, suspect: int
 ) -> None:
-    """With one core to use it waits; and there are never more than two."""
-    loaded = Classifier.load(device="cpu", threads=threads, max_batch_tokens=40)
-    scorer = Meeting(loaded, together, wait_s)
-    run(scorer, prepared(scorer, [f"{MESSAGE} and {number}" for number in range(30)]))
-    assert len(scorer.seen) > 6
-    assert scorer.most == threads
+    """The suspect comes first, or behind the first batch."""
+    scorer = Held(narrow)
+    works = [(work, number == suspect) for number, work in enumerate(many(scorer))]
+    assert asyncio.run(begins(scorer, works, 1)) == 1
+    assert 1 in [size for size, _ in scorer.seen]
 
 
 def test_after_a_reload_the_model_that_scores_decides(

@@ -101,6 +101,7 @@ def test_auto_takes_what_is_fastest(loaded: Artifact, monkeypatch: pytest.Monkey
             for choice, work in works.items():
                 work()
                 assert (type(engine._model.h[0].mlp.c_fc) is Int8Linear) == (choice == "int8")
+                assert engine._model.h[0].table is not None
             return [(choice, 1.0 if choice == best else 2.0) for choice in works]
 
         monkeypatch.setattr(tuning, "in_turn", timed)

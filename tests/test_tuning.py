@@ -51,19 +51,21 @@ def test_smallest_batch_that_is_nearly_the_fastest_is_taken(
 
 def test_a_busy_moment_does_not_choose(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(RATES, monkeypatch)
-    machine.busy, machine.slowed = range(1, 4), 3.0  # as the larger batches have their first run
+    machine.busy, machine.slowed = range(2, 4), 3.0  # as the larger batches have their first run
     assert tuning.budget(2, machine.score) == 2048
     assert machine.tried[:8] == [512, 1024, 2048, 4096] * 2
 
 
-@pytest.mark.parametrize(
-    ("rate", "expected"), [(7e3, 512), (30e3, 2048), (50e3, 4096), (1e6, 4096)]
-)
-def test_a_moment_is_too_short_for_a_batch(
-    monkeypatch: pytest.MonkeyPatch, rate: float, expected: int
+@pytest.mark.parametrize(("least", "expected"), [(0, 2048), (512, 2048), (1025, 4096), (9e9, 4096)])
+@pytest.mark.parametrize("slowed", [1.0, 3.0])
+def test_no_batch_has_less_than_is_worth_it(
+    monkeypatch: pytest.MonkeyPatch, least: float, expected: int, slowed: float
 ) -> None:
-    machine = Machine(dict.fromkeys(RATES, rate), monkeypatch)
-    assert tuning.budget(2, machine.score) == expected
+    """However busy the machine is."""
+    machine = Machine(RATES, monkeypatch)
+    machine.busy, machine.slowed = range(100), slowed
+    assert tuning.budget(2, machine.score, least) == expected
+    assert min(machine.tried) >= min(2 * least, 4096)
 
 
 def test_typical_messages_have_many_lengths() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -54,21 +54,43 @@ def test_one_part_runs_where_it_is_asked_for(count: int, before: int) -> None:
         torch.set_num_threads(own)
 
 
-@pytest.mark.parametrize(("cores", "most"), [(1, 2), (2, 1)])
-def test_only_one_part_at_a_time_has_several_cores(cores: int, most: int) -> None:
-    workers, together = Workers(2), threading.Barrier(2)
+@pytest.mark.parametrize("others", [["part"], ["part", "part"]], ids=["a whole one", "parts"])
+def test_who_wants_all_cores_waits_for_them(others: list[str]) -> None:
+    """For another whole one, and for parts of another caller."""
+    workers = Workers(2)
+    entered, go_on, ended = threading.Event(), threading.Event(), list[str]()
 
-    def work(part: int) -> bool:
-        try:
-            together.wait(timeout=0.2 if cores > 1 else 30)
-        except threading.BrokenBarrierError:
-            together.reset()
-            return False
-        return True
+    def work(part: str) -> None:
+        if part == "part":
+            entered.set()
+            assert go_on.wait(30)
+        ended.append(part)
 
     with ThreadPoolExecutor(2) as callers:
-        met = list(callers.map(lambda part: workers.map(work, [part], alone=cores), [1, 2]))
-    assert met == [[most == 2]] * 2
+        first = callers.submit(workers.map, work, others, 2)
+        assert entered.wait(30)
+        second = callers.submit(workers.map, work, ["whole"], 2)
+        assert not wait([second], timeout=0.1).done
+        go_on.set()
+        first.result(30), second.result(30)
+    assert ended == [*others, "whole"]
+
+
+def test_who_wants_one_core_waits_for_nobody() -> None:
+    workers, entered, go_on = Workers(2), threading.Barrier(3), threading.Event()
+
+    def work(part: str) -> str:
+        if part == "part":
+            entered.wait(30)
+            assert go_on.wait(30)
+        return part
+
+    with ThreadPoolExecutor(1) as caller:
+        parts = caller.submit(workers.map, work, ["part", "part"], 1)
+        entered.wait(30)
+        assert workers.map(work, ["quick"], 1) == ["quick"]
+        go_on.set()
+        assert parts.result(30) == ["part", "part"]
 
 
 def test_an_error_in_a_part_is_raised() -> None:

@@ -76,9 +76,10 @@ class SpamModel(nn.Module):
         return attends_whole(self.config.head_width, weight.device, weight.dtype)
 
     def look_up_first(self) -> None:
-        """Let the first block look up its projection, where it has one that fits: to serve alone.
+        """Let the first block look up its projection, where the table fits.
 
-        Not of a single block, which computes no queries but for one token a message.
+        From now on its weights must not change. Not of a single block, which computes no queries
+        but for one token a message.
         """
         first, config = self.blocks[0], self.config
         if not isinstance(first, GPT2Block) or config.n_layer == 1:

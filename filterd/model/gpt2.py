@@ -19,7 +19,7 @@ GELU_VALUES = 2**17
 
 
 class GPT2Attention(PackedAttention):
-    """GPT-2's: one projection for queries, keys and values, with biases."""
+    """GPT-2's: one projection for queries, keys and values, with biases, made by the block."""
 
     def __init__(self, config: ModelConfig, dropout: float) -> None:
         super().__init__(config, dropout)

@@ -1,7 +1,8 @@
 """The first block's projection, looked up instead of computed.
 
 What the first block of a GPT-2 reads is a token's row and a position's, and of their sum only the
-norm's scale is not linear. So the products of all rows with the projection can be made once.
+norm's scale is not linear. So the products of all rows with the projection can be made once: 40 ms
+for the starter, whose forward pass takes .94 of the time then.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ class ProjectionTable:
 
     def __call__(self, hidden: Tensor, batch: Packed) -> Tensor:
         """hidden (N, C): the sums of the rows, which say how far each is from its mean."""
+        # The norm for its scale alone, (N, 1): torch.var takes seven times as long.
         *_, scale = torch.native_layer_norm(hidden, self._width, None, None, self._epsilon)
-        rows = self._tokens.index_select(0, batch.tokens)
+        rows = self._tokens.index_select(0, batch.tokens)  # (N, 3C)
         rows += self._positions.index_select(0, batch.positions)
         return torch.addcmul(self._constant, rows, scale, out=rows)
 
