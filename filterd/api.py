@@ -162,12 +162,12 @@ class Api:
         body = await _body(request)
         if body.get("label") not in LABELS:
             raise web.HTTPBadRequest(text="label: give spam or ham")
-        given = {name: _string(body, name) for name in ("entry", "stream", "id")}
+        given = {name: _string(body, name) for name in ("entry", "stream", "id", "source")}
         text = self._text(body) if "text" in body else None
         if (text is None) == (given["entry"] is None):
             raise web.HTTPBadRequest(text="give either the text or the entry of a message")
-        label, entry, stream, own_id = body["label"], *given.values()
-        correction = Correction("", label, text, entry, stream, own_id, "page")
+        label, entry, stream, own_id, source = body["label"], *given.values()
+        correction = Correction("", label, text, entry, stream, own_id, source or "page")
         done = await asyncio.to_thread(self._behind().feedback.correct, correction)
         return _json({"feedback": done.id, "label": done.label}, status=201)
 

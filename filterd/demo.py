@@ -77,8 +77,9 @@ class Tally:
         """Messages, rate, latencies and agreement in one line."""
         if not self.verdicts:
             return f"{self.published} messages published, no verdict yet"
+        rate, plural = self.verdicts / (self.last - self.started), "s"[self.verdicts == 1 :]
         return (
-            f"{self.verdicts} messages · {self.verdicts / (self.last - self.started):.1f}/s"
+            f"{self.verdicts} message{plural} · {rate:.1f}/s"
             f" · latency median {percentile(self.latencies_ms, 50):.0f} ms,"
             f" p95 {percentile(self.latencies_ms, 95):.0f} ms"
             f" · {self.agreed / self.verdicts:.1%} as people label them"

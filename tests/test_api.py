@@ -153,6 +153,16 @@ async def test_correction_is_written_and_taken_back(
     assert second == {b"withdraw": said["feedback"].encode()}
 
 
+async def test_correction_says_who_passed_it_on(
+    site: Site, settings: Settings, client: redis.Redis
+) -> None:
+    body = {"label": "ham", "text": TEXT, "source": "abuse desk", "id": "7"}
+    status, _ = await site.ask("POST", "/api/feedback", body)
+    assert status == 201
+    ((_, fields),) = client.xrange(settings.feedback_stream)
+    assert (fields[b"source"], fields[b"id"]) == (b"abuse desk", b"7")
+
+
 async def test_events_tell_what_was_and_then_what_is(
     site: Site, settings: Settings, client: redis.Redis
 ) -> None:

@@ -62,6 +62,10 @@ def test_a_server_that_is_well(own: redis.Redis) -> None:
     assert lines(own) == []
     assert any("appendfsync is always" in line for line in lines(own, "ok"))
     assert f"rights: ACL allows all {len(RIGHTS)} commands" in lines(own, "ok")
+    own.xadd("in", {"text": "x"})
+    assert "groups: group g: consumers 0, pending 0, unread 1" in lines(own, "ok")
+    own.xreadgroup("g", "me", {"in": ">"})
+    assert "groups: group g: consumers 1, pending 1, unread 0" in lines(own, "ok")
 
 
 @pytest.mark.parametrize(

@@ -238,11 +238,16 @@ class Examination:
             )
         for group in groups:
             consumers: Any = self._client.xinfo_consumers(name, group["name"])
-            yield from (
-                self._own(consumers) if group["name"] == own else self._foreign(group, consumers)
-            )
+            if group["name"] != own:
+                yield from self._foreign(group, consumers)
+            elif wrong := list(self._wrong(consumers)):
+                yield from wrong
+            else:
+                lag = "unknown" if group.get("lag") is None else group["lag"]
+                says = f"consumers {len(consumers)}, pending {group['pending']}, unread {lag}"
+                yield Finding("ok", "groups", f"group {self._names.group}: {says}")
 
-    def _own(self, consumers: list[Any]) -> Iterator[Finding]:
+    def _wrong(self, consumers: list[Any]) -> Iterator[Finding]:
         if len(consumers) > MANY_CONSUMERS:
             says = f"{len(consumers)} names: give daemons stable ones with FILTERD_CONSUMER"
             yield Finding("change", "consumers", says)
