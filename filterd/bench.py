@@ -54,7 +54,8 @@ class Streams:
 class Load:
     """One step: so many messages a second, for so long, and how long to wait for the last verdict.
 
-    repeats: share of messages whose text came before; every other one is made unlike any.
+    repeats: share of messages whose text came before; every other one is made unlike any, also
+    those of runs before, which a daemon may remember.
     """
 
     rate: float
@@ -118,12 +119,13 @@ def arrivals(load: Load) -> Floats:
     return times[times < load.seconds]
 
 
-def messages(texts: Sequence[str], load: Load) -> Iterator[str]:
-    """Texts without end, of which a share repeats."""
+def messages(texts: Sequence[str], load: Load, run_id: str) -> Iterator[str]:
+    """Texts without end, of which a share repeats, and the others are unlike any other run's."""
     rng = random.Random(load.seed)  # noqa: S311 - reproducible, not secret
+    own = random.Random(run_id)  # noqa: S311 - differs from run to run, not secret
     for number in count():
         text = texts[number % len(texts)]
-        yield text if rng.random() < load.repeats else f"{text} {rng.randrange(10**9)}"
+        yield text if rng.random() < load.repeats else f"{text} {own.randrange(10**9)}"
 
 
 class Bench:
@@ -149,7 +151,7 @@ class Bench:
 
     def _send(self, meant: Floats, run_id: str, load: Load, advance: Advance) -> Floats:
         """Send each message when it is due, or at once where it is late; when each had left."""
-        texts, left, first = messages(self._texts, load), np.empty(len(meant)), 0
+        texts, left, first = messages(self._texts, load, run_id), np.empty(len(meant)), 0
         while first < len(meant):
             now = time.perf_counter()
             due = min(int(np.searchsorted(meant, now, side="right")), first + MOST_AT_ONCE)

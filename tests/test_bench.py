@@ -27,8 +27,14 @@ def test_arrivals_are_poisson() -> None:
 
 @pytest.mark.parametrize(("repeats", "distinct"), [(0.0, 1000), (0.8, 200), (1.0, 3)])
 def test_a_share_of_the_messages_repeats(repeats: float, distinct: int) -> None:
-    found = list(islice(messages(["a", "b", "c"], Load(1, 1, repeats=repeats)), 1000))
+    found = list(islice(messages(["a", "b", "c"], Load(1, 1, repeats=repeats), "one"), 1000))
     assert abs(len(set(found)) - distinct) < 50
+
+
+def test_another_run_sends_other_texts() -> None:
+    """The daemon would remember them."""
+    one, other = (set(islice(messages(["a"], Load(1, 1), run), 1000)) for run in ("one", "other"))
+    assert len(one & other) < 5
 
 
 def step(rate: float, p99_ms: float, missing: int = 0, sent_rate: float | None = None) -> Step:

@@ -78,6 +78,7 @@ def test_run_lists_every_setting() -> None:
         (["publish", "a", "--input", __file__], 2, "not both"),
         (["classify", "--output", "f.csv"], 2, "--output needs --input"),
         (["classify", "--input", __file__], 2, "must end in one of .csv"),
+        (["classify", "--input", __file__, "--output", __file__], 2, "name another"),
         (["classify", "--input", "absent.csv"], 2, "'absent.csv' does not exist"),
         (["classify", "--artifact", "/absent", "x"], 1, "no artifact at /absent"),
         (["tail", "--redis-url", "unix:///absent/socket"], 1, "cannot be reached"),

@@ -63,7 +63,7 @@ def make(
     material = gather(recipe, data, extra, unseen)
     check_rate(recipe, material)
     learned = material.learned
-    say(f"{len(learned):,} messages to learn from")
+    say(_counted(material))
     texts = [message.text for message in learned]
     fitting = begin(recipe, texts, place.work, workers, say)
     pool = Pool(fitting, material)
@@ -74,6 +74,15 @@ def make(
     if not workers.leads:
         return place.output or ARTIFACTS / artifact.manifest.version, artifact
     return write(artifact, trained, material, judged, place)
+
+
+def _counted(material: Material) -> str:
+    """How many messages are learned, and from where where that is not the prepared folder alone."""
+    parts = [(material.folder.name, len(material.base)), *material.added.items()]
+    whole = f"{len(material.learned):,} messages to learn from"
+    if not material.more:
+        return whole
+    return f"{whole}: " + ", ".join(f"{count:,} of {name}" for name, count in parts if count)
 
 
 def check_rate(recipe: Recipe, material: Material) -> None:

@@ -46,6 +46,8 @@ def classify(
     _only_one_source(texts, source)
     if output is not None and source is None:
         raise click.UsageError("--output needs --input")
+    if source is not None and output is not None and output.exists() and output.samefile(source):
+        raise click.UsageError("--output is the file of --input: name another")
     from filterd import classify as work
     from filterd.classifier import Classifier
     from filterd.tables import format_of

@@ -81,7 +81,9 @@ def test_the_corpus_is_as_it_was_in_every_run_that_shall_not_alter_it(
     seen.watch(monkeypatch)
     changes = {"alteration": 1.0, "joining": 0.3, "alter_corpus": alter_corpus}
     frozen = {"trainable": 1, "views": 2, "corpus": True, "max_length": 60}
-    made(tmp_path, prepared(tmp_path / "data", small), **FOLDED, **frozen, **changes)
+    said: list[str] = []
+    made(tmp_path, prepared(tmp_path / "data", small), said, **FOLDED, **frozen, **changes)
+    assert said[0] == "92 messages to learn from: 72 of data, 20 of trainer/corpus"
     runs = [texts for name, texts in seen.events if name != "log odds"]
     assert len(runs) == 4
     for texts in runs:
