@@ -91,6 +91,11 @@ class Step:
         kept_up = self.sent_rate >= LAG_ALLOWED * self.rate
         return kept_up and not self.missing and self.latency_ms[_name(percentile)] <= bound_ms
 
+    @property
+    def fell_behind(self) -> bool:
+        """Whether verdicts came more slowly than messages left: what waited grew."""
+        return self.throughput < LAG_ALLOWED * self.sent_rate
+
     def as_json(self) -> dict[str, Any]:
         """Plain values; what is infinite is null."""
         found = asdict(self)

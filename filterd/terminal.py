@@ -34,9 +34,10 @@ def write_line(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Say something to the user beside the output."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    """Say something to the user beside the output, if there is something."""
+    if text:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
 
 
 @contextmanager

@@ -50,6 +50,12 @@ def test_a_step_holds_if_all_arrived_in_time_and_as_many_left_as_were_meant_to()
     assert not step(100, 50, sent_rate=80).holds(99, 50)
 
 
+def test_verdicts_that_come_more_slowly_than_messages_leave_fall_behind() -> None:
+    assert not step(100, 50).fell_behind
+    assert not step(100, 50, sent_rate=80).fell_behind
+    assert step(100, 50, sent_rate=110).fell_behind
+
+
 def test_what_is_missing_is_null_in_json() -> None:
     found = json.loads(json.dumps(step(100, float("inf"), missing=2).as_json(), allow_nan=False))
     assert found["latency_ms"]["p99"] is None

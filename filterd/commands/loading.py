@@ -139,6 +139,7 @@ def bench(
                 step = runner.run(load, bar)
             write_line(json.dumps(step.as_json()) if as_objects else _row(_cells(step)))
             sys.stdout.flush()
+            note(_behind(step))
             return step
 
         if bound is None:
@@ -171,6 +172,13 @@ def _cells(step: Step) -> tuple[str, ...]:
 
 def _row(cells: Sequence[str]) -> str:
     return " ".join(f"{cell:>8}" for cell in cells)
+
+
+def _behind(step: Step) -> str:
+    """A word where the rate was too much; nothing else."""
+    if not step.fell_behind:
+        return ""
+    return f"{step.rate:g} a second is more than the daemon does: what waits grew meanwhile"
 
 
 def _said(best: float | None, percentile: float, bound_ms: float) -> str:
