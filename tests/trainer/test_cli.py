@@ -115,6 +115,18 @@ def test_the_target_is_checked_before_training(
         assert err == "trainer: a exists, and artifacts are never changed: choose another\n"
 
 
+@pytest.mark.parametrize(("epochs", "poor"), [(1, True), (8, False)])
+def test_a_model_that_learned_nothing_is_told(
+    capsys: pytest.CaptureFixture[str], small_tsv: bytes, epochs: int, poor: bool
+) -> None:
+    prepared(capsys, small_tsv)
+    toml(Path("own.toml"), epochs=epochs, threshold=0.8)
+    command = ["train", "--recipe", "own.toml", "--data", "data/own", "--output", "a"]
+    code, out, err = run(capsys, *command)
+    assert (code, "wrote a" in out) == (0, True)
+    assert ("it hardly tells spam from ham" in err) == poor
+
+
 def test_one_text_with_both_labels_is_reported(
     capsys: pytest.CaptureFixture[str], small_tsv: bytes
 ) -> None:

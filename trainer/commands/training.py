@@ -18,6 +18,8 @@ from trainer.commands.options import (
 
 MUCH = 100_000_000
 """Bytes of kept features that are worth a line."""
+POOR = 0.5
+"""F1 on the test split below which a model is said to be of no use."""
 
 if TYPE_CHECKING:
     from filterd.artifact import Artifact
@@ -153,6 +155,11 @@ def _made(target: Path, artifact: Artifact) -> None:
         f"test split: F1 {numbers['test_f1']:.4f}, AUC {numbers['test_auc']:.4f}, "
         f"accuracy {numbers['test_accuracy']:.2%} of {numbers['test_rows']:.0f}"
     )
+    if numbers["test_f1"] < POOR:
+        click.echo(
+            "it hardly tells spam from ham: give it more messages or epochs, or a corpus",
+            err=True,
+        )
     click.echo(f"wrote {target} ({manifest.version})")
     from trainer.make import WORK
 
