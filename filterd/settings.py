@@ -239,10 +239,14 @@ def read(model: type[M], overrides: Mapping[str, Any]) -> M:
     try:
         return model(**overrides)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        field = "_".join(str(part) for part in first["loc"][:1]).upper()
+        errors = error.errors(include_input=False, include_url=False)
+        place = errors[0]["loc"][:1]
+        # One that may be of two kinds has a message for each.
+        says, *others = (each["msg"] for each in errors if each["loc"][:1] == place)
+        says = " or ".join([says, *(other.removeprefix("Input should be ") for other in others)])
+        field = "_".join(map(str, place)).upper()
         where = f"{prefix}{field}: " if field else ""
-        raise SettingsError(where + first["msg"].removeprefix("Value error, ")) from None
+        raise SettingsError(where + says.removeprefix("Value error, ")) from None
 
 
 def _refuse_misspelt(names: Iterable[str], prefix: str, fields: Iterable[str]) -> None:

@@ -92,6 +92,10 @@ def test_bad_value_names_its_variable(
     assert refused().startswith(f"{PREFIX}{name}: ")
 
 
+def test_a_value_of_two_kinds_names_both() -> None:
+    assert refused(max_batch_tokens="lots").endswith("as an integer or 'auto'")
+
+
 def test_names_of_verdicts_cannot_be_carried() -> None:
     said = refused("verdicts use the names", carry_fields="user,score,label")
     assert "label, score" in said
