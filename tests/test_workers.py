@@ -58,17 +58,17 @@ def test_one_part_runs_where_it_is_asked_for(count: int, before: int) -> None:
 def test_who_wants_all_cores_waits_for_them(others: list[str]) -> None:
     """For another whole one, and for parts of another caller."""
     workers = Workers(2)
-    entered, go_on, ended = threading.Event(), threading.Event(), list[str]()
+    entered, go_on, ended = threading.Semaphore(0), threading.Event(), list[str]()
 
     def work(part: str) -> None:
         if part == "part":
-            entered.set()
+            entered.release()
             assert go_on.wait(30)
         ended.append(part)
 
     with ThreadPoolExecutor(2) as callers:
         first = callers.submit(workers.map, work, others, 2)
-        assert entered.wait(30)
+        assert all(entered.acquire(timeout=30) for _ in others)
         second = callers.submit(workers.map, work, ["whole"], 2)
         assert not wait([second], timeout=0.1).done
         go_on.set()
