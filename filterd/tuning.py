@@ -22,7 +22,7 @@ GPU_CORES = 16
 WORTH_A_BATCH = 5e9
 """Floating-point operations of a core, below which a batch is too short for the price that each one
 has: an idle engine starts on less anyhow. Behind Redis the starter made, of its messages a second
-with 4,096 tokens on two cores (11 GFLOP, 90 ms), .72 with 1,024, .83 with 2,048, .97 with 8,192."""
+with 4,096 tokens on two cores (11 GFLOP, 90 ms), .73 with 1,024, .84 with 2,048, .97 with 8,192."""
 LONGEST_BATCH_S = 1.0
 """A larger batch is not tried once one has taken so long: what arrives meanwhile waits for it.
 GPT-2 on two cores takes about 0.65 s for 256 tokens a core, and 4 to 10% less a token for 512."""
