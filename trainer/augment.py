@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from string import ascii_letters, ascii_lowercase, ascii_uppercase
 from string import digits as ten_digits
@@ -34,8 +35,15 @@ _PHONE = re.compile(
     r"|[1-9]\d{9,11}|\(?[2-9]\d\d\)?[ .-]{1,2}\d{3}[ .-]\d{4})(?!\w)"
 )
 
-_LEET = {"o": "0", "e": "3", "a": "@4", "i": "1!", "s": "$5", "t": "7"}
+_LEET = {"o": "0", "e": "3", "a": "@4", "i": "1!", "l": "1", "s": "$5", "t": "7"}
 _LEET |= {letter.upper(): digits for letter, digits in _LEET.items()}
+_ACCENTS = "\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327"
+_ACCENTED = {
+    letter: [c for mark in _ACCENTS if len(c := unicodedata.normalize("NFC", letter + mark)) == 1]
+    for letter in ascii_letters
+}
+for _plain, _stroked in zip("oOdDlLhH", "øØđĐłŁħĦ", strict=True):
+    _ACCENTED[_plain].append(_stroked)
 _UNSEEN = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
 _SEPARATORS = ("\n", "\n\n", " ", "  ", " - ", ". ", " | ")
 _EMOJIS = "😀😂😊😍😘😉😎😭🙏👍👉👋💯🔥🎉🎁💰✨⭐❤✅⏰📱📦"
@@ -111,6 +119,15 @@ def lookalikes(text: str, rng: random.Random) -> str:
     return _LATIN.sub(borrow, text)
 
 
+def accents(text: str, rng: random.Random) -> str:
+    """Accents on Latin letters, which the normalizer leaves: most languages have some."""
+    share = rng.uniform(0.1, 0.6)
+    return "".join(
+        rng.choice(among) if (among := _ACCENTED.get(letter)) and rng.random() < share else letter
+        for letter in text
+    )
+
+
 def zero_width(text: str, rng: random.Random) -> str:
     """Characters that cannot be seen, inside words."""
 
@@ -122,8 +139,8 @@ def zero_width(text: str, rng: random.Random) -> str:
 
 
 def leet(text: str, rng: random.Random) -> str:
-    """Digits and signs for letters that look like them."""
-    share = rng.uniform(0.15, 0.6)
+    """Digits and signs for letters that look like them, up to nearly all."""
+    share = rng.uniform(0.15, 0.9)
     return "".join(
         rng.choice(_LEET[letter]) if letter in _LEET and rng.random() < share else letter
         for letter in text
@@ -196,13 +213,12 @@ _SHARES: dict[Alteration, int] = {
     **dict.fromkeys((case, spacing, digits, typos, punctuation), 3),
     **dict.fromkeys((lookalikes, zero_width, urls, phones, drop_words, emoji), 1),
     truncate: 6,
-    leet: 2,
+    leet: 3,
+    accents: 2,
 }
-"""How often each is picked: mild ones often, and more of the two that cost most recall."""
+"""How often each is picked: mild ones often, and more of the three that cost most recall."""
 ALTERATIONS: dict[str, Alteration] = {change.__name__: change for change in _SHARES}
 ALL = tuple(ALTERATIONS)
-DISGUISES = ("lookalikes", "zero_width", "leet", "spacing", "typos", "punctuation", "case")
-"""What spammers do to a message that a filter knows."""
 
 
 def alter(text: str, rng: random.Random, amount: float, names: Sequence[str] = ALL) -> str:

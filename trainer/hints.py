@@ -7,13 +7,13 @@ is about, so a student that is to foretell it, too, learns what words mean that 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from filterd.artifact import Artifact
@@ -21,8 +21,12 @@ from filterd.precision import build
 from trainer import encoding, features
 from trainer.distributed import Workers
 from trainer.encoding import Encoder
+from trainer.opinions import key
 from trainer.progress import progress
 from trainer.recipe import of_artifact
+
+Means = NDArray[np.float32]
+"""Of one text, (W,)."""
 
 AXES = 96
 """Channels of a hint: the principal axes of the texts' means."""
@@ -35,20 +39,34 @@ FARTHEST = 5.0
 def hints(teacher: Artifact, texts: Sequence[str], folder: Path, workers: Workers) -> Tensor:
     """Of each text, (T, AXES) or as wide as the teacher if that is less; of variance 1.
 
-    Kept in ``folder`` by the texts' checksum. One process of each machine computes, the others
-    wait and read.
+    The means are kept in ``folder`` by the texts' checksums: with more texts only those are
+    computed. One process of each machine computes, the others wait and read.
     """
-    known = f"{teacher.manifest.version} {list(texts)}{_where(workers.device)}"
-    digest = hashlib.sha256(known.encode()).hexdigest()[:20]
-    path = folder / f"hints-{digest}.npy"
-    if workers.local_rank == 0 and not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(f".{os.getpid()}.part")
-        with aside.open("wb") as file:
-            np.save(file, _means(teacher, texts, workers.device).numpy())
-        aside.replace(path)
+    path = folder / f"hints-{teacher.manifest.version}{_where(workers.device)}.npz"
+    if workers.local_rank == 0:
+        known = _read(path)
+        waiting = list({key(text): text for text in texts if key(text) not in known}.values())
+        if waiting:
+            means = _means(teacher, waiting, workers.device).numpy()
+            _write(path, known | dict(zip(map(key, waiting), means, strict=True)))
     workers.wait()
-    return principal(torch.from_numpy(np.load(path)))
+    known = _read(path)
+    return principal(torch.from_numpy(np.stack([known[key(text)] for text in texts])))
+
+
+def _read(path: Path) -> dict[str, Means]:
+    if not path.is_file():
+        return {}
+    with np.load(path) as kept:
+        return dict(zip(kept["texts"].tolist(), kept["means"], strict=True))
+
+
+def _write(path: Path, known: dict[str, Means]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(f".{os.getpid()}.part")
+    with aside.open("wb") as file:
+        np.savez(file, texts=np.array(list(known)), means=np.stack(list(known.values())))
+    aside.replace(path)
 
 
 def principal(means: Tensor) -> Tensor:
@@ -63,7 +81,7 @@ def principal(means: Tensor) -> Tensor:
 
 def _where(device: torch.device) -> str:
     """Tells what a GPU gives, in TF32, from what a CPU does."""
-    return "" if device.type == "cpu" else f" {device.type}"
+    return "" if device.type == "cpu" else f"-{device.type}"
 
 
 def _means(teacher: Artifact, texts: Sequence[str], device: torch.device) -> Tensor:

@@ -30,17 +30,17 @@ def opinions(teacher: Artifact, texts: Sequence[str], folder: Path, workers: Wor
         _ask(teacher, texts, path)
     workers.wait()
     known = _read(path)
-    return np.array([known[_key(text)] for text in texts])
+    return np.array([known[key(text)] for text in texts])
 
 
 def _ask(teacher: Artifact, texts: Sequence[str], path: Path) -> None:
     known = _read(path)
-    waiting = list({_key(text): text for text in texts if _key(text) not in known}.values())
+    waiting = list({key(text): text for text in texts if key(text) not in known}.values())
     path.parent.mkdir(parents=True, exist_ok=True)
     with progress("teacher", "text", total=len(waiting)) as bar:
         for start in range(0, len(waiting), CHUNK):
             chunk = waiting[start : start + CHUNK]
-            known |= zip(map(_key, chunk), score_texts(teacher, chunk).tolist(), strict=True)
+            known |= zip(map(key, chunk), score_texts(teacher, chunk).tolist(), strict=True)
             _write(path, known)
             bar.update(len(chunk))
     if not path.exists():
@@ -60,5 +60,6 @@ def _write(path: Path, known: dict[str, float]) -> None:
     aside.replace(path)
 
 
-def _key(text: str) -> str:
+def key(text: str) -> str:
+    """A text's checksum, by which what a teacher makes of it is kept."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -119,8 +119,12 @@ def test_hints_are_kept_and_tell_texts_apart(
     assert found.std().item() == pytest.approx(1, abs=1e-5)
     assert torch.allclose(found[0], found[1], atol=1e-5)
     assert not torch.allclose(found[0], found[2], atol=0.1)
-    monkeypatch.setattr(hints, "_means", None)  # whoever computes again fails
+    computed = []
+    means = hints._means
+    monkeypatch.setattr(hints, "_means", lambda *given: computed.append(given[1]) or means(*given))
     assert torch.equal(hints.hints(loaded, texts, tmp_path / "work", ALONE), found)
+    hints.hints(loaded, ["not before", *texts], tmp_path / "work", ALONE)
+    assert computed == [["not before"]]
 
 
 @pytest.mark.parametrize(
