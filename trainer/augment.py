@@ -75,11 +75,12 @@ def case(text: str, rng: random.Random) -> str:
 
 
 def spacing(text: str, rng: random.Random) -> str:
-    """One to three words s p a c e d out, or spaces missing, or more of them."""
+    """Words s.p.a.c.e.d out, a few or most of them, or spaces missing, or more of them."""
     kind = rng.random()
     if kind < 0.4:
-        separator = rng.choice("   .-")
-        return _change(text, _LETTERS, rng.uniform(0, 0.2), separator.join, rng)
+        separator = rng.choice("   ..--_*")
+        pattern, most = (_LETTERS, 0.2) if rng.random() < 0.6 else (_LATIN, 1.0)
+        return _change(text, pattern, rng.uniform(0, most), separator.join, rng)
     if kind < 0.7:
         return _change(text, _SPACE, rng.uniform(0.1, 0.4), lambda _: "", rng)
     return _change(text, _SPACE, rng.uniform(0.1, 0.6), lambda _: " " * rng.randint(2, 4), rng)
