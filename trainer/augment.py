@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from string import ascii_letters, ascii_lowercase, ascii_uppercase
 from string import digits as ten_digits
 
@@ -75,15 +75,17 @@ def case(text: str, rng: random.Random) -> str:
 
 
 def spacing(text: str, rng: random.Random) -> str:
-    """Words s.p.a.c.e.d out, a few or most of them, or spaces missing, or more of them."""
-    kind = rng.random()
-    if kind < 0.4:
-        separator = rng.choice("   ..--_*")
-        pattern, most = (_LETTERS, 0.2) if rng.random() < 0.6 else (_LATIN, 1.0)
-        return _change(text, pattern, rng.uniform(0, most), separator.join, rng)
-    if kind < 0.7:
+    """Spaces missing between words, or more of them."""
+    if rng.random() < 0.5:
         return _change(text, _SPACE, rng.uniform(0.1, 0.4), lambda _: "", rng)
     return _change(text, _SPACE, rng.uniform(0.1, 0.6), lambda _: " " * rng.randint(2, 4), rng)
+
+
+def spelt_out(text: str, rng: random.Random) -> str:
+    """Words s p a c e d out, or s.p.e.l.t with marks between the letters; a few or most of them."""
+    separator = rng.choice("   ..--_*")
+    pattern, most = (_LETTERS, 0.2) if rng.random() < 0.6 else (_LATIN, 1.0)
+    return _change(text, pattern, rng.uniform(0, most), separator.join, rng)
 
 
 def digits(text: str, rng: random.Random) -> str:
@@ -216,23 +218,26 @@ _SHARES: dict[Alteration, int] = {
     truncate: 6,
     leet: 3,
     accents: 2,
+    spelt_out: 2,
 }
-"""How often each is picked: mild ones often, and more of the three that cost most recall."""
+"""How often each is picked: mild ones often, and more of those that cost most recall."""
 ALTERATIONS: dict[str, Alteration] = {change.__name__: change for change in _SHARES}
 ALL = tuple(ALTERATIONS)
+DISGUISES = frozenset({"leet", "accents", "spelt_out"})
+"""What hides words from a filter, and stays in the normalised text."""
 
 
-def alter(text: str, rng: random.Random, amount: float, names: Sequence[str] = ALL) -> str:
-    """With the probability ``amount``, a text after one to three alterations of those named.
+def alter(text: str, rng: random.Random, amount: float, disguised: float = 1.0) -> str:
+    """With the probability ``amount``, a text after one to three alterations.
 
-    Some are likelier than others.
+    Some are likelier than others. disguised: the share of DISGUISES picked that are applied.
     """
     if rng.random() >= amount:
         return text
     (count,) = rng.choices((1, 2, 3), (5, 3, 2))
-    weights = [_SHARES[ALTERATIONS[name]] for name in names]
-    for name in dict.fromkeys(rng.choices(names, weights, k=count)):
-        text = ALTERATIONS[name](text, rng)
+    for name in dict.fromkeys(rng.choices(ALL, list(_SHARES.values()), k=count)):
+        if name not in DISGUISES or rng.random() < disguised:
+            text = ALTERATIONS[name](text, rng)
     return text
 
 

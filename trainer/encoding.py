@@ -90,17 +90,21 @@ class Encoder:
             if examples.kept and examples.kept[index]:
                 ids.append(self._encode([self._normalise(text)]))
                 continue
-            altered = alter(text, rng, recipe.alteration)
+            altered = self._alter(examples, index, rng)
             if recipe.joining and rng.random() < recipe.joining:
                 other = rng.choice(mates[index])
                 if len(self._encode([self._normalise(altered)])) < self.length:
                     targets[index] = max(targets[index], examples.targets[other])
                 if hints is not None and examples.hints is not None:
                     hints[index] = (examples.hints[index] + examples.hints[other]) / 2
-                second = alter(examples.texts[other], rng, recipe.alteration)
-                altered = join(altered, second, rng)
+                altered = join(altered, self._alter(examples, other, rng), rng)
             ids.append(self._encode(cut(self._normalise(altered), recipe.cut_words, rng)))
         return View(ids, targets, examples.weights, hints)
+
+    def _alter(self, examples: Examples, index: int, rng: random.Random) -> str:
+        recipe = self.recipe
+        disguised = recipe.ham_disguised if examples.targets[index] < 0.5 else 1.0
+        return alter(examples.texts[index], rng, recipe.alteration, disguised)
 
     def _encode(self, pieces: Sequence[str]) -> list[int]:
         """One window of a normalised text; no token spans two of its pieces."""

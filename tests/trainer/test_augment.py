@@ -101,6 +101,12 @@ def test_case_changes_nothing_but_the_case() -> None:
 @given(st.text("abcdefgh \n", max_size=60), st.integers(0, 999))
 def test_spacing_changes_nothing_but_spaces(text: str, seed: int) -> None:
     altered = ALTERATIONS["spacing"](text, random.Random(seed))
+    assert altered.replace(" ", "") == text.replace(" ", "")
+
+
+@given(st.text("abcdefgh \n", max_size=60), st.integers(0, 999))
+def test_spelling_out_adds_marks_between_letters(text: str, seed: int) -> None:
+    altered = ALTERATIONS["spelt_out"](text, random.Random(seed))
     assert re.sub(r"[ ._*-]", "", altered) == text.replace(" ", "")
 
 
@@ -171,16 +177,22 @@ def test_altering_is_repeatable_and_loses_no_text(text: str, seed: int, amount: 
 def test_the_amount_is_the_share_of_altered_messages() -> None:
     def changed(amount: float) -> int:
         rng = random.Random(0)
-        return sum(alter(TEXT, rng, amount, ("case", "leet")) != TEXT for _ in range(1000))
+        return sum(alter(TEXT, rng, amount) != TEXT for _ in range(1000))
 
     assert changed(0) == 0
     assert 400 < changed(0.5) < 550
     assert changed(1) > 950
 
 
-def test_only_the_named_alterations_are_made() -> None:
-    rng = random.Random(0)
-    assert {alter(TEXT, rng, 1, ["case"]).lower() for _ in range(50)} == {TEXT.lower()}
+def test_disguises_are_made_as_often_as_asked() -> None:
+    def accented(disguised: float) -> int:
+        rng = random.Random(0)
+        texts = [alter("the winner", rng, 1, disguised) for _ in range(2000)]
+        return sum(unicodedata.normalize("NFD", text) != text for text in texts)
+
+    assert accented(1) > 100
+    assert 0.3 * accented(1) < accented(0.5) < 0.7 * accented(1)
+    assert accented(0) < 0.4 * accented(0.5)  # what stays are words in another style
 
 
 def test_two_messages_are_joined() -> None:

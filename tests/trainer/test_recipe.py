@@ -34,6 +34,7 @@ OTHERS = {
     "balance": "0.5",
     "alteration": "0.25",
     "alter_corpus": "false",
+    "ham_disguised": "0.5",
     "joining": "0.125",
     "cut_words": "0.5",
     "views": "3",
