@@ -38,7 +38,7 @@ def test_the_articles_example_is_spam() -> None:
 
 
 def test_it_comes_from_the_recipe_as_it_is() -> None:
-    changed = {"folds": 0, "false_positive_rate": 0.003}
+    changed = {"folds": 0, "false_positive_rate": 0.004}
     made_by = recipes.of_artifact(artifact.load().manifest)
     assert made_by.model_dump() == recipes.load("starter").model_dump() | changed
 
@@ -62,5 +62,8 @@ def test_disguises_do_not_hide_spam() -> None:
         WON.replace("winner", "win\u200bner").replace("cash", "ca\u200bsh"),
         WON.replace("a", "\u0430").replace("o", "\u043e"),
         WON.upper(),
+        WON.replace("o", "0").replace("e", "3").replace("i", "1"),
+        WON.replace("winner", "w.i.n.n.e.r").replace("cash", "c.a.s.h"),
+        WON.replace("i", "ï").replace("e", "é"),
     ]
     assert {verdict.label for verdict in Classifier.load().classify(disguised)} == {"spam"}
