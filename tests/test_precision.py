@@ -72,15 +72,10 @@ def test_int8_is_near(starter: Classifier, coarse: Engine) -> None:
     plain, near = starter.engine.score_texts(texts), coarse.score_texts(texts)
     assert coarse.precision == "int8"
     assert plain != near
-    assert near == pytest.approx(plain, abs=0.05)  # more than an artifact may: it refuses int8
+    assert near == pytest.approx(plain, abs=0.05)
     threshold = starter.engine.manifest.threshold
     changed = sum((a >= threshold) != (b >= threshold) for a, b in zip(plain, near, strict=True))
     assert changed <= 1
-
-
-def test_the_starter_refuses_int8() -> None:
-    with pytest.raises(SettingsError, match="may not run so"):
-        Classifier.load(device="cpu", precision="int8")
 
 
 def test_artifact_that_int8_changes_refuses_it(loaded: Artifact) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from string import ascii_letters, ascii_lowercase, ascii_uppercase
 from string import digits as ten_digits
 
+from trainer.invented import address, dialled
+
 Alteration = Callable[[str, random.Random], str]
 
 _NUMBER = re.compile(r"[0-9]+")
@@ -47,10 +49,6 @@ for _plain, _stroked in zip("oOdDlLhH", "øØđĐłŁħĦ", strict=True):
 _UNSEEN = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
 _SEPARATORS = ("\n", "\n\n", " ", "  ", " - ", ". ", " | ")
 _EMOJIS = "😀😂😊😍😘😉😎😭🙏👍👉👋💯🔥🎉🎁💰✨⭐❤✅⏰📱📦"
-_SYLLABLES = [first + second for first in "bdfgklmnprstvz" for second in "aeiou"]
-_ENDS = ("com", "com", "net", "org", "info", "biz", "co.uk", "online", "shop", "xyz", "site", "top")
-_SHORT_ENDS = ("ly", "to", "cc", "gl", "me", "io", "link")
-_STARTS = ("", "", "www.", "http://", "https://", "https://", "http://www.")
 
 # Letters of another script among the Latin ones, and whole words in another style.
 _SCATTERED = (
@@ -82,7 +80,7 @@ def spacing(text: str, rng: random.Random) -> str:
 
 
 def spelt_out(text: str, rng: random.Random) -> str:
-    """Words s p a c e d out, or s.p.e.l.t with marks between the letters; a few or most of them."""
+    """Words s p a c e d out, or s.p.e.l.t with marks between the letters; a few or many of them."""
     separator = rng.choice("   ..--_*")
     pattern, most = (_LETTERS, 0.2) if rng.random() < 0.6 else (_LATIN, 1.0)
     return _change(text, pattern, rng.uniform(0, most), separator.join, rng)
@@ -154,12 +152,12 @@ def urls(text: str, rng: random.Random) -> str:
     """Other addresses for those in the text, invented, in another shape."""
     if "." not in text:
         return text
-    return _URL.sub(lambda _: _address(rng), text)
+    return _URL.sub(lambda _: address(rng), text)
 
 
 def phones(text: str, rng: random.Random) -> str:
     """The same phone numbers, written another way."""
-    return _PHONE.sub(lambda found: _dialled(found[0], rng), text)
+    return _PHONE.sub(lambda found: dialled(found[0], rng), text)
 
 
 def truncate(text: str, rng: random.Random) -> str:
@@ -220,7 +218,7 @@ _SHARES: dict[Alteration, int] = {
     accents: 2,
     spelt_out: 2,
 }
-"""How often each is picked: mild ones often, and more of those that cost most recall."""
+"""How often each is picked: mild ones often, and truncation, which costs most recall."""
 ALTERATIONS: dict[str, Alteration] = {change.__name__: change for change in _SHARES}
 ALL = tuple(ALTERATIONS)
 DISGUISES = frozenset({"leet", "accents", "spelt_out"})
@@ -278,37 +276,3 @@ def _change(
 
 def _unless_blank(changed: str, text: str) -> str:
     return changed if changed.strip() else text
-
-
-def _address(rng: random.Random) -> str:
-    """An invented address: long or short, with or without a path, now and then obscured."""
-    name = "".join(rng.choices(_SYLLABLES, k=rng.randint(2, 4)))
-    if rng.random() < 0.25:
-        path = "".join(rng.choices(ascii_letters + ten_digits, k=rng.randint(4, 8)))
-        address = f"{rng.choice(('', 'https://'))}{name[:5]}.{rng.choice(_SHORT_ENDS)}/{path}"
-    else:
-        if rng.random() < 0.3:
-            name += rng.choice("-0123456789") + rng.choice(_SYLLABLES)
-        path = "/" + "".join(rng.choices(_SYLLABLES, k=2)) if rng.random() < 0.4 else ""
-        address = f"{rng.choice(_STARTS)}{name}.{rng.choice(_ENDS)}{path}"
-    if rng.random() < 0.15:
-        address = address.replace(".", rng.choice(("[.]", "(.)", " dot ", " . ")))
-    return address
-
-
-def _dialled(number: str, rng: random.Random) -> str:
-    plain = "".join(_NUMBER.findall(number))
-    if number.startswith("+44"):
-        plain = "0" + plain[2:].removeprefix("0")
-    elif number.startswith("+"):
-        return "+" + rng.choice((plain, f"{plain[:2]} {plain[2:7]} {plain[7:]}"))
-    if plain.startswith("0") and not plain.startswith("00") and rng.random() < 0.3:
-        start, rest = rng.choice(("+44", "+44 ", "+44 (0)", "0044 ")), plain[1:]
-        return start + rng.choice(
-            (rest, f"{rest[:4]} {rest[4:]}", f"{rest[:3]} {rest[3:6]} {rest[6:]}")
-        )
-    area, middle, last = plain[:4], plain[4:7], plain[7:]
-    between = rng.choice(" -.")
-    return rng.choice(
-        (plain, f"{area}{between}{middle}{between}{last}", f"({area}) {middle}{last}")
-    )

@@ -79,7 +79,8 @@ class Recipe(BaseModel):
     alteration: Share = Field(default=0.0, description="share of messages altered in a view")
     alter_corpus: bool = Field(default=True, description="alter the project's own messages, too")
     ham_disguised: Share = Field(
-        default=1.0, description="of the disguises that spam gets, the share that ham gets too"
+        default=1.0,
+        description="of the leet, accents and spelt-out words that spam gets, the share for ham",
     )
     joining: Portion = Field(default=0.0, description="share of messages followed by another")
     cut_words: Portion = Field(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filterd.normalizer import normalizer
-from trainer.augment import ALL, ALTERATIONS, alter, cut, join
+from trainer.augment import ALL, ALTERATIONS, DISGUISES, alter, cut, join
 
 SEEDS = range(60)
 TEXT = (
@@ -192,7 +192,15 @@ def test_disguises_are_made_as_often_as_asked() -> None:
 
     assert accented(1) > 100
     assert 0.3 * accented(1) < accented(0.5) < 0.7 * accented(1)
-    assert accented(0) < 0.4 * accented(0.5)  # what stays are words in another style
+    assert accented(0) == 0
+
+
+@pytest.mark.parametrize("name", sorted(DISGUISES))
+def test_without_disguises_none_is_made(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.augment.ALL", (name,))
+    monkeypatch.setattr("trainer.augment._SHARES", {ALTERATIONS[name]: 1})
+    assert {alter(TEXT, random.Random(seed), 1, 0.0) for seed in SEEDS} == {TEXT}
+    assert alter(TEXT, random.Random(0), 1) != TEXT
 
 
 def test_two_messages_are_joined() -> None:

@@ -49,6 +49,20 @@ def test_plain_is_what_serving_reads(
     assert (view.ids == plain.ids) == (normalization == "none" and pooling == "last")
 
 
+def test_ham_is_disguised_as_seldom_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, float]] = []
+
+    def note(text: str, rng: random.Random, amount: float, disguised: float) -> str:
+        asked.append((text, disguised))
+        return text
+
+    monkeypatch.setattr(encoding, "alter", note)
+    both = examples(["ham", "spam"], [0.0, 1.0])
+    encoder(alteration=0.5, joining=0.9, ham_disguised=0.25).altered(both, random.Random(0))
+    assert len(asked) > 2  # the joined ones, too
+    assert set(asked) == {("ham", 0.25), ("spam", 1.0)}
+
+
 def test_padded_last_pads_to_the_length() -> None:
     padding = encoder(pooling="padded-last", length=10)
     closing = padding.tokenizer.end_of_text
