@@ -62,8 +62,9 @@ def model_card(
             "## Data\n",
             *_data(source, data),
             "\n## How good\n",
-            *_table(measures, manifest.recipe["keep"]),
-            "\n`report/` holds the plots and `evaluation.json`.\n",
+            *_table(measures),
+            f"\n{_choices(manifest.recipe, data)}\n",
+            "`report/` holds the plots and `evaluation.json`.\n",
             "## Limits\n",
             SMS_LIMITS if known else OWN_LIMITS,
             "## How it was made\n",
@@ -89,8 +90,6 @@ def _data(source: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
         lines.append(f"- learned from too: {count:,} messages of {name}{_credit(name)}")
     for name, count in data.get("texts", {}).items():
         lines.append(f"- {count:,} texts of {name}, by the teacher's score alone{_credit(name)}")
-    if data.get("unseen"):
-        lines.append(f"- {data['unseen']:,} more messages set temperature and threshold alone")
     if "teacher" in data:
         lines.append(f"- its teacher: {data['teacher']}")
     return lines
@@ -102,7 +101,7 @@ def _credit(name: str) -> str:
     return f" ({credit})" if credit else ""
 
 
-def _table(measures: Mapping[str, Measures], keep: str) -> list[str]:
+def _table(measures: Mapping[str, Measures]) -> list[str]:
     lines = [
         "| split | messages | accuracy | F1 | precision | recall | MCC | AUC | spam found "
         "| spam missed | ham kept | ham blocked |",
@@ -114,12 +113,19 @@ def _table(measures: Mapping[str, Measures], keep: str) -> list[str]:
             f"| {m.recall:.4f} | {m.mcc:.4f} | {m.auc:.4f} | {m.spam_found} | {m.spam_missed} "
             f"| {m.ham_kept} | {m.ham_blocked} |"
         )
-    chosen = "The last epoch was kept" if keep == "last" else "Validation chose the epoch"
-    note = (
-        f"{chosen}; the folds, runs that had not seen what they were asked, set temperature and "
-        "threshold (without folds validation did). Test took part in no choice."
-    )
-    return [*lines, "", note]
+    return lines
+
+
+def _choices(recipe: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """Which messages chose the epoch, the temperature and the threshold."""
+    epoch = "The last epoch was kept" if recipe["keep"] == "last" else "Validation chose the epoch"
+    judges = ["the folds, runs that had not seen what they were asked"]
+    if not recipe["folds"]:
+        judges = ["validation"]
+    if data.get("unseen"):
+        judges.append(f"{data['unseen']:,} messages that nothing learned from")
+    fitted = "temperature" if recipe["threshold"] is not None else "temperature and threshold"
+    return f"{epoch}; {' and '.join(judges)} set the {fitted}. Test took part in no choice."
 
 
 def _making(artifact: Artifact, trained: Trained) -> list[str]:

@@ -88,6 +88,7 @@ def check_contents(folder: Path) -> None:
     assert "own.tsv" in card
     assert "CC BY" not in card
     assert "| test |" in card
+    assert "not seen what they were asked set the temperature and threshold." in card
 
 
 def test_a_student_of_a_teacher(capsys: pytest.CaptureFixture[str], small_tsv: bytes) -> None:
@@ -95,12 +96,17 @@ def test_a_student_of_a_teacher(capsys: pytest.CaptureFixture[str], small_tsv: b
     teacher = tiny_artifact(Path("teacher"), version="teacher-1")
     toml(Path("own.toml"), name="own", epochs=1)
     Path("more.txt").write_text("something new\nand more\n", encoding="utf-8")
+    Path("unseen.txt").write_text("ham\tnever seen\nspam\tnor this\n", encoding="utf-8")
     common = ["--recipe", "own.toml", "--data", "data/own", "--texts", "more.txt"]
+    common += ["--unseen", "unseen.txt", "--set", "threshold=none"]
+    common += ["--set", "folds=0", "--set", "false_positive_rate=0.5"]
     code, out, _ = run(capsys, "distill", "--teacher", str(teacher), *common, "--output", "s")
     assert code == 0
     assert "2 more texts" in out
     data = artifact.load(Path("s")).manifest.data
     assert (data["teacher"], data["texts"]) == ("teacher-1", {"more.txt": 2})
+    card = Path("s/README.md").read_text(encoding="utf-8")
+    assert "validation and 2 messages that nothing learned from set the temperature" in card
 
 
 def test_the_target_is_checked_before_training(

@@ -101,6 +101,13 @@ def test_the_corpus_names_nobodys_domain_as_it_is_learned(folder: str) -> None:
     assert endings == set(corpus.ENDINGS)
 
 
+def test_the_corpus_has_nothing_of_the_sample_that_measures_it() -> None:
+    sample = read_file(corpus.FOLDER.parent.parent / "filterd" / "sample" / "messages.tsv")
+    learned = {fold(message.text) for message in corpus.messages() + corpus.contrasts()}
+    assert len(sample) > 300
+    assert not [message.text for message in sample if fold(message.text) in learned]
+
+
 def test_the_contrasts_are_added_behind_the_corpus_when_asked(
     tmp_path: Path, small: list[Message]
 ) -> None:
