@@ -30,7 +30,7 @@ def test_its_measures_are_those_of_its_manifest(tmp_path: Path, sms: Path) -> No
 def test_it_is_as_good_as_promised() -> None:
     metrics = artifact.load().manifest.metrics
     assert metrics["test_f1"] >= 0.95
-    assert metrics["test_auc"] >= 0.993
+    assert metrics["test_auc"] >= 0.992
 
 
 def test_the_articles_example_is_spam() -> None:
