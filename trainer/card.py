@@ -119,9 +119,8 @@ def _table(measures: Mapping[str, Measures]) -> list[str]:
 def _choices(recipe: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """Which messages chose the epoch, the temperature and the threshold."""
     epoch = "The last epoch was kept" if recipe["keep"] == "last" else "Validation chose the epoch"
-    judges = ["the folds, runs that had not seen what they were asked"]
-    if not recipe["folds"]:
-        judges = ["validation"]
+    folds = "the folds, runs that had not seen what they were asked"
+    judges = [folds if recipe["folds"] else "validation"]
     if data.get("unseen"):
         judges.append(f"{data['unseen']:,} messages that nothing learned from")
     fitted = "temperature" if recipe["threshold"] is not None else "temperature and threshold"
