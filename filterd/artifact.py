@@ -140,9 +140,9 @@ def load(path: Path | None = None) -> Artifact:
     if not folder.is_dir():
         raise ArtifactError(f"no artifact at {path}: give a directory that holds {MANIFEST}")
     manifest = read_manifest(folder)
-    vocabulary = _read_checked(folder, VOCABULARY, VOCABULARY_BYTES, manifest)
+    vocabulary = read_file(folder, VOCABULARY, manifest, VOCABULARY_BYTES)
     tokenizer = Tokenizer.from_bytes(vocabulary, manifest.pattern)
-    data = _read_checked(folder, WEIGHTS, WEIGHTS_BYTES, manifest)
+    data = read_file(folder, WEIGHTS, manifest, WEIGHTS_BYTES)
     try:
         weights = load_safetensors(data)
     except (SafetensorError, KeyError) as error:  # KeyError: a type that torch does not have
@@ -154,7 +154,7 @@ def load(path: Path | None = None) -> Artifact:
 
 def _load_fast(folder: Path, manifest: Manifest, band: Band) -> Artifact:
     """The first stage, a whole artifact inside: the outer manifest vouches for the inner one."""
-    _read_checked(folder, f"{FAST}/{MANIFEST}", MANIFEST_BYTES, manifest)
+    read_file(folder, f"{FAST}/{MANIFEST}", manifest, MANIFEST_BYTES)
     fast = load(folder / FAST)
     if fast.manifest.cascade is not None or fast.manifest.version != band.fast:
         raise ArtifactError(f"{folder / FAST} is not the {band.fast} that {MANIFEST} names")
@@ -214,7 +214,12 @@ def _read(folder: Path, name: str, most_bytes: int) -> bytes:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _read_checked(folder: Path, name: str, most_bytes: int, manifest: Manifest) -> bytes:
+def read_file(
+    folder: Path, name: str, manifest: Manifest, most_bytes: int = WEIGHTS_BYTES
+) -> bytes:
+    """A file of an artifact as its manifest knows it. Raises ArtifactError for another, or a name
+    that leads out of the folder.
+    """
     if name not in manifest.files:
         raise ArtifactError(f"{folder / MANIFEST} has no checksum of {name}")
     data = _read(folder, name, most_bytes)

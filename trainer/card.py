@@ -131,15 +131,16 @@ def _making(artifact: Artifact, trained: Trained) -> list[str]:
     manifest = artifact.manifest
     parameters = sum(tensor.numel() for tensor in artifact.weights.values())
     learned = sum(
-        tensor.numel() for name, tensor in trained.weights.items() if not name.startswith("hint.")
+        tensor.numel()
+        for name, tensor in artifact.weights.items()
+        if name in trained.weights or f"{name.removesuffix('.weight')}.shift" in trained.weights
     )
     origin = manifest.origin
     licence = f"; licence {origin['licence']}, see `NOTICE`" if origin else ""
     command = "distill" if "teacher" in manifest.data else "train"
     return [
         f"- {manifest.backbone}{licence}",
-        f"- {parameters:,} parameters, made up of {learned:,} that were trained here and what was "
-        "not",
+        f"- {parameters:,} parameters, {learned:,} of them trained here",
         f"- a byte-pair vocabulary of {manifest.model.vocab_size:,} tokens",
         f"- text is normalised as `{manifest.normalization}` before it is read",
         f"- reads {manifest.max_length} tokens; longer texts in overlapping windows",

@@ -22,7 +22,7 @@ from trainer.distillation import Sources
 from trainer.distributed import ALONE, Workers
 from trainer.evaluation import score, truth
 from trainer.fitting import split
-from trainer.make import ARTIFACTS, Place
+from trainer.make import Place
 from trainer.training import Say
 
 SEED = 123
@@ -83,7 +83,7 @@ def cascade(
     low, high = bands.fit(opinions)
     found = _tried(messages, opinions, (low, high), folds)
     joined = _joined(fast, large, Band(fast=fast.manifest.version, low=low, high=high), found)
-    target = place.output or ARTIFACTS / joined.manifest.version
+    target = place.of(joined.manifest.version)
     registry.write(joined, _inside(fast, large), target)
     return target, found
 

@@ -78,6 +78,10 @@ def out_of_fold(
     loaded = artifacts.load(artifact)
     manifest = loaded.manifest
     recipe = of_artifact(manifest)
+    if manifest.cascade is not None:
+        raise SettingsError(
+            f"{manifest.version} is a cascade, which no recipe makes: evaluate its parts in folds"
+        )
     if recipe.undersample:
         raise SettingsError(f"{manifest.version} is of some of the messages: it has no folds")
     if ("teacher" in manifest.data) != (teacher is not None):

@@ -157,9 +157,7 @@ def _decode(name: str, data: bytes) -> str:
 
 def _tab_cells(name: str, text: str, wanted: Columns) -> Iterator[tuple[object, object]]:
     lines = text.split("\n")
-    if lines and not lines[-1]:
-        lines.pop()
-    rows = [line.removesuffix("\r").split("\t") for line in lines]
+    rows = [row.split("\t") for line in lines if (row := line.removesuffix("\r"))]
     if rows and rows[0][0].strip().lower() in LABEL_WORDS:
         bad = [number for number, row in enumerate(rows, start=1) if len(row) != 2]
         if bad:
@@ -192,7 +190,10 @@ def _table_cells(
 
 def _jsonl_cells(name: str, text: str, wanted: Columns) -> Iterator[tuple[object, object]]:
     objects: list[dict[str, object]] = []
-    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
+    lines = [line for line in text.split("\n") if line.strip()]
+    if not lines:
+        raise DataError(f"{name} is empty")
+    for number, line in enumerate(lines, start=1):
         try:
             value = json.loads(line)
         except ValueError as error:

@@ -83,7 +83,7 @@ def distill(
     unseen += make.asked(fitting, trained, material.unseen)
     artifact = registry.draft(fitting, trained, *make.settle(recipe, unseen))
     if not workers.leads:
-        return place.output or make.ARTIFACTS / artifact.manifest.version, artifact
+        return place.of(artifact.manifest.version), artifact
     heard = {name: len(found) for name, found in counts.items()}
     more = {"teacher": loaded.manifest.version, "texts": heard}
     return make.write(artifact, trained, material, unseen, place, more)

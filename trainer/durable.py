@@ -32,7 +32,7 @@ def fill(folder: Path, files: Mapping[str, bytes]) -> None:
         sync(inner)
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes | memoryview) -> None:
     """Replace a file's content at once."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     with aside.open("wb") as file:
@@ -56,11 +56,15 @@ def append_line(path: Path, line: str) -> None:
 
 
 def lines_of(path: Path) -> list[str]:
-    """The finished lines of such a file; none where there is no file."""
+    """The finished lines of such a file; none where there is no file.
+
+    A line ends with a line feed and nothing else: U+2028 may stand in somebody's words.
+    """
     try:
-        return path.read_bytes().rpartition(b"\n")[0].decode().splitlines()
+        lines, end, _ = path.read_bytes().rpartition(b"\n")
     except FileNotFoundError:
         return []
+    return lines.decode().split("\n") if end else []
 
 
 def point(link: Path, target: str) -> None:

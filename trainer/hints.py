@@ -7,7 +7,7 @@ is about, so a student that is to foretell it, too, learns what words mean that 
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from filterd.artifact import Artifact
 from filterd.precision import build
-from trainer import encoding, features
+from trainer import durable, encoding, features
 from trainer.distributed import Workers
 from trainer.encoding import Encoder
 from trainer.opinions import key
@@ -28,6 +28,8 @@ from trainer.recipe import of_artifact
 Means = NDArray[np.float32]
 """Of one text, (W,)."""
 
+CHUNK = 4096
+"""Texts between two writes of what is known, a minute or two of two cores."""
 AXES = 96
 """Channels of a hint: the principal axes of the texts' means."""
 ABOVE = 2
@@ -46,9 +48,11 @@ def hints(teacher: Artifact, texts: Sequence[str], folder: Path, workers: Worker
     if workers.local_rank == 0:
         known = _read(path)
         waiting = list({key(text): text for text in texts if key(text) not in known}.values())
-        if waiting:
-            means = _means(teacher, waiting, workers.device).numpy()
-            _write(path, known | dict(zip(map(key, waiting), means, strict=True)))
+        for start in range(0, len(waiting), CHUNK):
+            chunk = waiting[start : start + CHUNK]
+            title = f"teacher's hints, {start:,} of {len(waiting):,}"
+            means = _means(teacher, chunk, workers.device, title).numpy()
+            _add(path, dict(zip(map(key, chunk), means, strict=True)))
     workers.wait()
     known = _read(path)
     return principal(torch.from_numpy(np.stack([known[key(text)] for text in texts])))
@@ -61,12 +65,14 @@ def _read(path: Path) -> dict[str, Means]:
         return dict(zip(kept["texts"].tolist(), kept["means"], strict=True))
 
 
-def _write(path: Path, known: dict[str, Means]) -> None:
+def _add(path: Path, means: dict[str, Means]) -> None:
+    """Put into the file what is not in it: another run may have asked that teacher meanwhile."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(f".{os.getpid()}.part")
-    with aside.open("wb") as file:
-        np.savez(file, texts=np.array(list(known)), means=np.stack(list(known.values())))
-    aside.replace(path)
+    with durable.locked(path.with_suffix(".lock")):
+        known = _read(path) | means
+        content = io.BytesIO()
+        np.savez(content, texts=np.array(list(known)), means=np.stack(list(known.values())))
+        durable.write_whole(path, content.getbuffer())
 
 
 def principal(means: Tensor) -> Tensor:
@@ -84,7 +90,7 @@ def _where(device: torch.device) -> str:
     return "" if device.type == "cpu" else f"-{device.type}"
 
 
-def _means(teacher: Artifact, texts: Sequence[str], device: torch.device) -> Tensor:
+def _means(teacher: Artifact, texts: Sequence[str], device: torch.device, title: str) -> Tensor:
     """The mean hidden state over each text's tokens, (T, W)."""
     manifest = teacher.manifest
     model = build(teacher, device, "fp32")
@@ -93,7 +99,7 @@ def _means(teacher: Artifact, texts: Sequence[str], device: torch.device) -> Ten
     ids = encoder.plain(encoding.of(texts, [0.0] * len(texts))).ids
     found = torch.empty(len(ids), manifest.model.n_embd)
     total = sum(map(len, ids))
-    with progress("teacher's hints", "token", total=total, unit_scale=True) as bar:
+    with progress(title, "token", total=total, unit_scale=True) as bar:
         todo = list(features.batches(ids, features.budget_on(model)))
         for batch, parts in features.side_by_side(model, stop, ids, todo):
             found[batch] = torch.stack([part.mean(0) for part in parts])

@@ -61,7 +61,7 @@ def read(path: Path) -> list[Change]:
 
 def append(path: Path, change: Change) -> None:
     """Add a line, for good."""
-    durable.append_line(path, json.dumps(asdict(change), ensure_ascii=False))
+    durable.append_line(path, json.dumps(asdict(change)))
 
 
 def now() -> str:

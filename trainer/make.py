@@ -27,19 +27,28 @@ from trainer.recipe import Recipe
 from trainer.training import Say
 
 ARTIFACTS = Path("artifacts")
-WORK = ARTIFACTS / registry.WORK
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where an artifact goes, and what an interrupted run leaves to be gone on with.
 
-    output: the artifact's folder; ``artifacts/VERSION`` where None · work: folder for features and
-    checkpoints.
+    output: the artifact's folder; ``VERSION`` among all artifacts where None · work: folder for
+    features and checkpoints.
     """
 
     output: Path | None
-    work: Path = WORK
+    work: Path
+    artifacts: Path = ARTIFACTS
+
+    @classmethod
+    def among(cls, artifacts: Path, output: Path | None) -> Place:
+        """With features and checkpoints beside all artifacts, where ``trainer prune`` looks."""
+        return cls(output, artifacts / registry.WORK, artifacts)
+
+    def of(self, version: str) -> Path:
+        """Where the artifact of that version goes."""
+        return self.output or self.artifacts / version
 
 
 def make(
@@ -72,7 +81,7 @@ def make(
     judged += asked(fitting, trained, material.unseen)
     artifact = registry.draft(fitting, trained, *settle(recipe, judged))
     if not workers.leads:
-        return place.output or ARTIFACTS / artifact.manifest.version, artifact
+        return place.of(artifact.manifest.version), artifact
     return write(artifact, trained, material, judged, place)
 
 
@@ -240,6 +249,6 @@ def write(
     pages["README.md"] = model_card(artifact, trained, data, measures).encode()
     if credit := notice(artifact.manifest):
         pages["NOTICE"] = credit.encode()
-    target = place.output or ARTIFACTS / artifact.manifest.version
+    target = place.of(artifact.manifest.version)
     registry.write(artifact, pages, target)
     return target, artifact

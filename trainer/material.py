@@ -13,7 +13,7 @@ from typing import Any
 from filterd.errors import DataError
 from trainer import corpus
 from trainer.dataset import Label, Message, read_any, read_file, rows_named
-from trainer.prepare import ARTICLE_METHOD, read_card
+from trainer.prepare import ARTICLE_METHOD, UNFINISHED, read_card
 from trainer.recipe import Recipe
 from trainer.splitting import SHARES, fold
 
@@ -114,6 +114,8 @@ def read_parts(folder: Path) -> Parts:
             f"{folder} has no {missing[0]}.csv: make it with "
             f"trainer prepare --source sms-spam-collection --output {folder}"
         )
+    if (folder / UNFINISHED).exists():
+        raise DataError(f"{folder} was left half written: run trainer prepare again")
     return {name: read_file(folder / f"{name}.csv") for name in SHARES}
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from filterd.artifact import Artifact
+from trainer import durable
 from trainer.calibration import Floats
 from trainer.distributed import Workers
 from trainer.evaluation import score_texts
@@ -40,11 +40,11 @@ def _ask(teacher: Artifact, texts: Sequence[str], path: Path) -> None:
     with progress("teacher", "text", total=len(waiting)) as bar:
         for start in range(0, len(waiting), CHUNK):
             chunk = waiting[start : start + CHUNK]
-            known |= zip(map(key, chunk), score_texts(teacher, chunk).tolist(), strict=True)
-            _write(path, known)
+            said = score_texts(teacher, chunk).tolist()
+            _add(path, dict(zip(map(key, chunk), said, strict=True)))
             bar.update(len(chunk))
     if not path.exists():
-        _write(path, known)
+        _add(path, {})
 
 
 def _read(path: Path) -> dict[str, float]:
@@ -54,10 +54,10 @@ def _read(path: Path) -> dict[str, float]:
     return known
 
 
-def _write(path: Path, known: dict[str, float]) -> None:
-    aside = path.with_suffix(f".{os.getpid()}.part")
-    aside.write_text(json.dumps(known), encoding="utf-8")
-    aside.replace(path)
+def _add(path: Path, said: dict[str, float]) -> None:
+    """Put into the file what is not in it: another run may have asked that teacher meanwhile."""
+    with durable.locked(path.with_suffix(".lock")):
+        durable.write_whole(path, json.dumps(_read(path) | said).encode())
 
 
 def key(text: str) -> str:

@@ -24,6 +24,8 @@ from trainer.source import Source
 from trainer.splitting import SHARES, Distinct, distinct, fold, split
 
 CARD = "card.json"
+UNFINISHED = ".unfinished"
+"""Lies in a folder while its splits are being written."""
 SMS_SOURCE = {
     "name": "SMS Spam Collection v.1",
     "origin": "UCI data set 228, https://archive.ics.uci.edu/dataset/228/sms+spam+collection",
@@ -132,11 +134,13 @@ def _lengths(messages: Sequence[Message]) -> dict[str, float]:
 
 
 def _write(output: Path, card: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[str, Any]:
-    """Write the CSVs, then the card: where there is a card, the CSVs are whole."""
+    """Write the CSVs, then the card. While UNFINISHED lies beside them, they are of two minds."""
     names = [f"{name}.csv" for name in contents]
-    if not (output / CARD).exists() and any((output / name).exists() for name in names):
+    ours = any((output / name).exists() for name in (CARD, UNFINISHED))
+    if not ours and any((output / name).exists() for name in names):
         raise DataError(f"{output} holds CSVs that trainer did not write: choose another --output")
     output.mkdir(parents=True, exist_ok=True)
+    (output / UNFINISHED).touch()
     (output / CARD).unlink(missing_ok=True)
     splits: dict[str, dict[str, Any]] = {}
     total = 0
@@ -152,6 +156,7 @@ def _write(output: Path, card: Mapping[str, Any], contents: Mapping[str, bytes])
     full = {**card, "splits": splits}
     (output / "card.md").write_text(_markdown(full), encoding="utf-8")
     (output / CARD).write_text(json.dumps(full, indent=2) + "\n", encoding="utf-8")
+    (output / UNFINISHED).unlink()
     return full
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 RECIPES = Path(__file__).parent / "recipes"
 RANDOM = "random"
+SUCCESSORS_FOLDS = 2
+"""The fewest that there can be: each is a training more."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Portion = Annotated[float, Field(ge=0, lt=1)]
@@ -199,6 +201,18 @@ def of_artifact(manifest: Manifest) -> Recipe:
             f"{manifest.version} was made by another version of the trainer, whose recipe this one "
             "cannot repeat: train it anew"
         ) from error
+
+
+def to_repeat(manifest: Manifest) -> Recipe:
+    """The recipe to train an artifact's successor by, from prepared messages and labels alone.
+
+    Where messages of elsewhere set the threshold (``--unseen``), folds do: without those messages
+    a validation split is too small to show a low rate. Raises ArtifactError as ``of_artifact``.
+    """
+    recipe = of_artifact(manifest)
+    if manifest.data.get("unseen") and not recipe.folds:
+        return recipe.model_copy(update={"folds": SUCCESSORS_FOLDS})
+    return recipe
 
 
 def as_toml(recipe: Recipe) -> str:

@@ -6,8 +6,6 @@ says who was linked when and why, and the links follow its last line.
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,8 +25,6 @@ LINKS: tuple[Link, Link] = ("champion", "challenger")
 HISTORY = "history.jsonl"
 PRIVATE = ".registry"
 RUNS = "runs"
-TRASH = ".trash-"
-STALE_S = 86_400.0
 
 Reached = Callable[[str], None]
 """Told the name of each step that is behind us, for whoever shows or disturbs the progress."""
@@ -54,7 +50,7 @@ class Registry:
 
     def __init__(self, folder: Path, reached: Reached = _unwatched) -> None:
         self.folder = folder
-        self._reached = reached
+        self.reached = reached
 
     @property
     def private(self) -> Path:
@@ -79,15 +75,23 @@ class Registry:
         return target.name if (self.folder / target.name / MANIFEST).is_file() else ""
 
     def entries(self) -> list[Entry]:
-        """The artifacts, newest first."""
+        """The artifacts that this version can read, newest first."""
+        found, _ = self.sorted_out()
+        return found
+
+    def sorted_out(self) -> tuple[list[Entry], list[str]]:
+        """The artifacts, newest first, and why others are none of them, a line each."""
         self._exists()
-        names = [p.name for p in self.folder.iterdir() if not p.is_symlink() and p.name[0] != "."]
-        found = [
-            Entry(name, artifacts.read_manifest(self.folder / name))
-            for name in names
-            if (self.folder / name / MANIFEST).is_file()
-        ]
-        return sorted(found, key=lambda entry: (entry.manifest.created_at, entry.name))[::-1]
+        found, refused = [], []
+        for path in sorted(self.folder.iterdir()):
+            if path.is_symlink() or path.name[0] == "." or not (path / MANIFEST).is_file():
+                continue
+            try:
+                found.append(Entry(path.name, artifacts.read_manifest(path)))
+            except ArtifactError as error:
+                refused.append(str(error))
+        found.sort(key=lambda entry: (entry.manifest.created_at, entry.name), reverse=True)
+        return found, refused
 
     def find(self, word: str) -> Path:
         """An artifact by link, folder, version or path; ``starter`` is the one that comes along."""
@@ -112,7 +116,10 @@ class Registry:
         name = loaded.manifest.version
         if (self.folder / name / MANIFEST).is_file():
             return name
-        files = {inner: (path / inner).read_bytes() for inner in loaded.manifest.files}
+        files = {
+            inner: artifacts.read_file(path, inner, loaded.manifest)
+            for inner in loaded.manifest.files
+        }
         files[MANIFEST] = (path / MANIFEST).read_bytes()
         registry.place(files, self.folder / name)
         return name
@@ -172,41 +179,6 @@ class Registry:
 
         return self._change("rollback", change, why, None, None)
 
-    def prune(self, keep: int, *, dry_run: bool = False) -> list[str]:
-        """Remove what nobody needs: neither linked, nor one of the last ``keep`` champions, nor of
-        the ``keep`` newest. Returns the names.
-        """
-        with self.changing() as state:
-            champions = history.reigns(self.history())[-keep:]
-            entries = [entry.name for entry in self.entries()]
-            kept = {state.champion, state.challenger, *champions, *entries[:keep]}
-            gone = [name for name in entries if name not in kept]
-            for name in [] if dry_run else gone:
-                # It is gone at once; what a crash leaves of its files the next one removes.
-                (self.folder / name).rename(self.folder / f"{TRASH}{name}")
-                self._reached(f"pruned {name}")
-            if not dry_run:
-                self._sweep(keep)
-            return gone
-
-    def _sweep(self, keep: int) -> None:
-        """Remove what was pruned, what a crash left of artifacts that were being written, features
-        and checkpoints of more than a day ago, and the reports of all retrainings but the last:
-        of those the history still tells.
-        """
-        told = [str(change.run["report"]) for change in self.history() if change.run]
-        for report in (self.folder / RUNS).glob("*"):
-            if report.name not in told[-keep:]:
-                shutil.rmtree(report)
-        yesterday = time.time() - STALE_S
-        for path in (self.folder / registry.WORK).glob("*"):
-            if path.stat().st_mtime < yesterday:
-                path.unlink()
-        for path in self.folder.glob(".*"):
-            written = path.name[1:].rpartition(".")[0] and path.stat().st_mtime < yesterday
-            if path.name.startswith(TRASH) or written:
-                shutil.rmtree(path, ignore_errors=True)
-
     @contextmanager
     def changing(self) -> Iterator[Change]:
         """Nobody else changes the registry meanwhile; gives what holds."""
@@ -238,9 +210,9 @@ class Registry:
                 why=why,
                 run=dict(run or {}),
             )
-            self._reached("decided")
+            self.reached("decided")
             history.append(self.folder / HISTORY, after)
-            self._reached("written")
+            self.reached("written")
             self._follow(after)
             return after
 
@@ -283,13 +255,13 @@ class Registry:
         for link, name in wanted.items():
             if self.linked(link) != name:
                 durable.point(self.folder / link, name)
-            self._reached(f"{link} linked")
+            self.reached(f"{link} linked")
         self._note(state)
 
     def _note(self, state: Change) -> None:
         """Remember that the links are as a line says: from here on a difference is somebody's."""
         durable.write_whole(self.private / "followed", b"%d\n" % state.number)
-        self._reached("followed")
+        self.reached("followed")
 
     def _followed(self) -> int:
         """The last line that the links are known to have followed."""

@@ -11,9 +11,10 @@ from filterd import artifact
 from filterd.artifact import MANIFEST
 from filterd.classifier import Classifier
 from filterd.entries import Label
-from filterd.errors import ArtifactError
+from filterd.errors import ArtifactError, SettingsError
 from tests.trainer.runs import prepared, tiny
 from trainer.cascading import Fit, Pair, cascade
+from trainer.crossing import cross_validate
 from trainer.dataset import Message, to_csv
 from trainer.distillation import Sources
 from trainer.make import Place, make
@@ -84,8 +85,16 @@ def test_the_classifier_answers_as_the_fit_says(
     assert answered == pytest.approx(found.answered, abs=1e-6)
 
 
+def test_a_cascade_has_no_folds(made: Path, tmp_path: Path) -> None:
+    target, _ = joined(made, tmp_path / "both", [made / "unseen.csv"])
+    with pytest.raises(SettingsError, match="evaluate its parts"):
+        cross_validate(target, Sources(made / "data"), 3, tmp_path / "work", [].append)
+
+
 def test_a_cascade_of_a_cascade_is_refused(made: Path, tmp_path: Path) -> None:
     target, _ = joined(made, tmp_path / "both", [made / "unseen.csv"])
     pair = Pair(target, made / "large")
     with pytest.raises(ArtifactError, match="give its parts"):
-        cascade(pair, Sources(made / "data"), 3, Place(tmp_path / "more"), [].append)
+        cascade(
+            pair, Sources(made / "data"), 3, Place(tmp_path / "more", tmp_path / "work"), [].append
+        )

@@ -248,7 +248,7 @@ def test_debug_shows_the_traceback(order: list[str]) -> None:
 @pytest.mark.parametrize(
     ("command", "names"),
     [
-        ("train", ("--recipe", "--data", "--extra", "--output", "--set", "--backbone", "torchrun")),
+        ("train", ("--recipe", "--data", "--extra", "--output", "--backbone", "TRAINER_ARTIFACTS")),
         ("distill", ("--teacher", "--texts", "--recipe", "--set")),
         ("fetch", ("NAME", "gpt2-xl", "smollm2-135m-wheel")),
         ("evaluate", ("ARTIFACT", "--data", "--report", "--robustness", "--json")),

@@ -60,6 +60,20 @@ def test_labels_are_also_numbers() -> None:
     assert pairs(read_messages("a.jsonl", numbers)) == [("ham", "x"), ("spam", "y")]
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.csv", b"label,text\n\nham,x\n\nspam,y\n\n"),
+        ("a.tsv", b"\nham\tx\r\n\r\nspam\ty\n\n"),
+        ("a.tsv", b"label\ttext\n\nham\tx\nspam\ty\n\n"),
+        ("a.jsonl", b'{"label":"ham","text":"x"}\n\n \n{"label":"spam","text":"y"}\n\n'),
+    ],
+)
+def test_blank_lines_are_not_counted(name: str, data: bytes) -> None:
+    messages = read_messages(name, data)
+    assert [(message.text, message.row) for message in messages] == [("x", 1), ("y", 2)]
+
+
 def test_the_headerless_form_knows_no_quotes() -> None:
     data = b'ham\t"unbalanced\nspam\tnext\r\n'
     assert pairs(read_messages("SMSSpamCollection", data)) == [
@@ -85,6 +99,7 @@ def test_the_headerless_form_knows_no_quotes() -> None:
         ("a.jsonl", '{"label":"ham","text":"\u00e9"}\n'.encode("latin-1"), "not UTF-8 in line 1"),
         ("a.tsv", b"", "is empty"),
         ("a.csv", b"", "is empty"),
+        ("a.jsonl", b"\n", "is empty"),
         ("a.csv", b"label,text\n", "holds no messages"),
         (
             "a.csv",

@@ -94,6 +94,7 @@ def test_prune(run: Run) -> None:
         (("rollback", "one"), 2, "was never champion"),
         (("list", "--artifacts", "nowhere"), 1, "no registry at nowhere"),
         (("promote", "one", "--after-shadow"), 1, "no champion to agree with"),
+        (("promote", "one", "--after-shadow", "--why", "agreed"), 1, "no champion to agree with"),
         (("retrain",), 1, "FILTERD_REDIS_URL"),
     ],
 )

@@ -26,6 +26,12 @@ pytestmark = pytest.mark.usefixtures("no_plots")
 FOLDED = {"folds": 3, "threshold": None, "false_positive_rate": 0.1, "epochs": 2}
 
 
+def test_artifacts_and_what_they_are_made_of_lie_together(tmp_path: Path) -> None:
+    place = Place.among(tmp_path, None)
+    assert (place.of("mine-1"), place.work) == (tmp_path / "mine-1", tmp_path / ".work")
+    assert Place.among(tmp_path, Path("here")).of("mine-1") == Path("here")
+
+
 @dataclass
 class Seen:
     """What every run was given, in the order of events: its name, and the texts of all views."""

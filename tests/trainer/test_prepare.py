@@ -11,6 +11,7 @@ import pytest
 
 from filterd.errors import DataError
 from trainer.dataset import read_file
+from trainer.material import read_parts
 from trainer.prepare import prepare, prepare_as_article, read_card
 from trainer.source import Source, local
 from trainer.splitting import fold
@@ -40,6 +41,28 @@ def test_preparing_again_gives_the_same(tmp_path: Path, small_tsv: bytes) -> Non
     assert prepare(Source("own.tsv", small_tsv), tmp_path, 1, GUESS) == first
     other = prepare(Source("own.tsv", small_tsv), tmp_path, 2, GUESS)
     assert other["splits"] != first["splits"]
+
+
+def test_what_was_left_half_written_is_not_read_but_replaced(
+    tmp_path: Path, small_tsv: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source("own.tsv", small_tsv)
+    prepare(source, tmp_path, 1, GUESS)
+    write = Path.write_bytes
+
+    def break_off(path: Path, data: bytes) -> int:
+        if path.name == "validation.csv":
+            raise KeyboardInterrupt
+        return write(path, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(source, tmp_path, 2, GUESS)
+    with pytest.raises(DataError, match="half written: run trainer prepare again"):
+        read_parts(tmp_path)
+    prepare(source, tmp_path, 2, GUESS)
+    assert sum(map(len, read_parts(tmp_path).values())) == 120
 
 
 def test_foreign_files_stay(tmp_path: Path, small_tsv: bytes) -> None:

@@ -21,6 +21,7 @@ from trainer import durable, make, recipe, report
 from trainer.cli import main
 from trainer.dataset import Message
 from trainer.evaluation import score_texts
+from trainer.retraining.traffic import scores_among
 
 COMMITTED = "written"
 """The step from which on a run counts."""
@@ -237,12 +238,23 @@ def test_the_command_and_its_metrics(
         f"{world.folder / 'nowhere'}\n"
     )
     assert 'filterd_retrain_last_outcome{outcome="failed"} 1.0' in metrics.read_text()
+    metrics.unlink()
+    with monkeypatch.context() as away:
+        away.setenv("FILTERD_REDIS_URL", "redis://127.0.0.1:1/0")
+        code, _, err = retrain()
+    assert (code, err.count("\n")) == (1, 1)
+    assert 'filterd_retrain_last_outcome{outcome="failed"} 1.0' in metrics.read_text()
     monkeypatch.setenv("TRAINER_DAT", "x")
     code, _, err = retrain()
     assert (code, err) == (
         2,
         "trainer: no setting is called TRAINER_DAT: did you mean TRAINER_DATA?\n",
     )
+
+
+def test_what_is_no_score_is_no_traffic() -> None:
+    values = (b"0", b"0.25", b"1", b"x", b"", b"nan", b"inf", b"-0.1", b"1.1")
+    assert scores_among(values) == [0, 0.25, 1]
 
 
 @pytest.mark.timeout(1200)

@@ -11,6 +11,8 @@ from filterd.classifier import Classifier
 from trainer import recipe as recipes
 from trainer.dataset import read_file
 from trainer.evaluation import evaluate
+from trainer.make import check_rate
+from trainer.material import gather
 from trainer.prepare import prepare
 from trainer.source import local
 
@@ -41,6 +43,18 @@ def test_it_comes_from_the_recipe_as_it_is() -> None:
     changed = {"folds": 0, "false_positive_rate": 0.003}
     made_by = recipes.of_artifact(artifact.load().manifest)
     assert made_by.model_dump() == recipes.load("starter").model_dump() | changed
+
+
+def test_a_retraining_can_set_its_successors_threshold(tmp_path: Path, sms: Path) -> None:
+    """Other messages than the prepared ones set the starter's own."""
+    manifest = artifact.load().manifest
+    assert (manifest.recipe["folds"], manifest.data["unseen"] > 0) == (0, True)
+    prepare(local(sms), tmp_path, 123, (None, None))
+    recipe = recipes.to_repeat(manifest)
+    check_rate(recipe, gather(recipe, tmp_path))
+    assert recipe.false_positive_rate == manifest.recipe["false_positive_rate"]
+    own = manifest.model_copy(update={"data": {}})
+    assert recipes.to_repeat(own) == recipes.of_artifact(own)
 
 
 def test_it_is_small_and_whole() -> None:

@@ -18,8 +18,10 @@ from tests.killed import Reached, killed_at, steps_of
 from tests.trainer.runs import environment
 from trainer import durable
 from trainer.history import reigns
+from trainer.pruning import prune
 from trainer.registry import WORK
-from trainer.succession import HISTORY, Registry
+from trainer.retraining.turn import LOCK
+from trainer.succession import HISTORY, RUNS, Registry
 
 
 @pytest.fixture
@@ -104,9 +106,9 @@ def test_pruning_leaves_what_is_linked_and_the_last_champions(registry: Registry
     for seed, name in enumerate(("d", "e", "f"), start=3):
         tiny_artifact(registry.folder / name, version=name, seed=seed)
     registry.keep("c", "")
-    assert registry.prune(1, dry_run=True) == ["e", "d", "b"]
-    assert registry.prune(2) == ["d"]
-    assert registry.prune(1) == ["e", "b"]
+    assert prune(registry, 1, dry_run=True) == ["e", "d", "b"]
+    assert prune(registry, 2) == ["d"]
+    assert prune(registry, 1) == ["e", "b"]
     assert sorted(entry.name for entry in registry.entries()) == ["a", "c", "f"]
     assert not list(registry.folder.glob(".trash*"))
 
@@ -118,8 +120,86 @@ def test_pruning_removes_features_and_checkpoints_of_yesterday(registry: Registr
         (work / name).write_bytes(b"rows")
     for name in ("old.f32", "run-old.pt"):
         os.utime(work / name, (0, 0))
-    registry.prune(5)
+    prune(registry, 5)
     assert [path.name for path in work.iterdir()] == ["new.f32"]
+
+
+def test_pruning_removes_reports_before_the_last_but_none_that_is_to_come(
+    registry: Registry,
+) -> None:
+    runs = registry.folder / RUNS
+    for name in ("00001", "00002", "00004", "00009"):
+        (runs / name).mkdir(parents=True)
+        (runs / name / "words.jsonl").touch()
+    registry.keep("c", "")
+    assert prune(registry, 2) == []  # no retraining has come to an outcome yet
+    for name in ("00001", "00002", "00004"):
+        registry.keep("c", "", run={"report": name, "cursor": "0-0", "token": int(name)})
+    assert prune(registry, 1, dry_run=True) == ["b", "runs/00001", "runs/00002"]
+    assert prune(registry, 2) == ["runs/00001"]
+    assert sorted(path.name for path in runs.iterdir()) == ["00002", "00004", "00009"]
+
+
+def test_pruning_removes_what_an_interrupted_retraining_left_unless_one_is_running(
+    registry: Registry,
+) -> None:
+    left = [registry.private / RUNS / "00001", registry.private / "work"]
+    for folder in left:
+        folder.mkdir(parents=True)
+        os.utime(folder, (0, 0))
+    with durable.locked(registry.private / LOCK):
+        prune(registry, 1)
+    assert all(folder.exists() for folder in left)
+    prune(registry, 1)
+    assert not any(folder.exists() for folder in left)
+
+
+@pytest.mark.parametrize("name", ["../planted", "/etc/hostname", "report/link"])
+def test_an_artifact_from_elsewhere_brings_no_file_that_is_not_its_own(
+    registry: Registry, tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    folder = tmp_path_factory.mktemp("elsewhere") / "x"
+    tiny_artifact(folder, version="x", seed=9)
+    (folder.parent / "planted").write_text("planted")
+    (folder / "report").mkdir(exist_ok=True)
+    (folder / "report" / "link").symlink_to(folder.parent / "planted")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][name] = artifact.sha256(b"planted")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        registry.bring(folder)
+    assert not (registry.folder / "x").exists()
+    assert not (registry.folder / "planted").exists()
+
+
+def test_an_artifact_from_elsewhere_is_whole(
+    registry: Registry, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("elsewhere") / "x"
+    tiny_artifact(folder, version="x", seed=9)
+    (folder / "README.md").write_text("a card")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["README.md"] = artifact.sha256(b"another card")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match=r"README\.md is damaged"):
+        registry.bring(folder)
+
+
+def test_one_that_cannot_be_read_hides_no_other(registry: Registry) -> None:
+    (registry.folder / "newer").mkdir()
+    (registry.folder / "newer" / "manifest.json").write_text('{"format": 99}')
+    found, refused = registry.sorted_out()
+    assert sorted(entry.name for entry in found) == ["a", "b", "c"]
+    assert [line for line in refused if "has format 99" in line] == refused != []
+    assert registry.find("starter") == artifact.STARTER
+    assert "newer" not in prune(registry, 1)
+
+
+def test_a_reason_may_hold_any_character(registry: Registry) -> None:
+    why = "a\u2028b\u0085c\rd \udcff ß"
+    registry.promote("c", why)
+    assert registry.history()[-1].why == why
+    assert registry.roll_back(None, "").champion == "a"
 
 
 def test_a_torn_line_is_no_line(registry: Registry) -> None:

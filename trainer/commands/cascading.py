@@ -13,6 +13,7 @@ from trainer.commands.options import (
     ExistingPath,
     debug_option,
     device_option,
+    registry_option,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 @click.option("--texts", type=ExistingPath, multiple=True, help="Texts a distilled one learned.")
 @click.option("--teacher", type=AnyPath, help="What a distilled one learned from.")
 @device_option
-@click.option("--output", type=AnyPath, help="The artifact's folder [artifacts/VERSION]")
+@click.option("--output", type=AnyPath, help="The artifact's folder [VERSION among all]")
+@registry_option
 def cascade(
     fast: Path,
     large: Path,
@@ -54,6 +56,7 @@ def cascade(
     texts: tuple[Path, ...],
     teacher: Path | None,
     output: Path | None,
+    artifacts: Path,
     device: Wanted,
 ) -> None:
     """Join two artifacts: FAST answers what it is sure of, LARGE the rest.
@@ -69,7 +72,7 @@ def cascade(
 
     sources = Sources(data, extra, texts, unseen)
     pair, workers = Pair(fast, large, teacher), ALONE if unseen else alone(device)
-    target, found = make(pair, sources, folds, Place(output), _say, workers)
+    target, found = make(pair, sources, folds, Place.among(artifacts, output), _say, workers)
     click.echo(
         f"F1 of {found.rows:,} unseen messages: fast {found.fast_f1:.4f}, large "
         f"{found.large_f1:.4f}, cascade {found.f1:.4f} with {found.answered:.1%} answered by fast"

@@ -3,30 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
-from trainer.commands.options import AnyPath, debug_option
-
-DEFAULT_ARTIFACTS = Path("artifacts")
-
-
-def registry_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--artifacts``: the folder of all artifacts."""
-    return click.option(
-        "--artifacts",
-        type=AnyPath,
-        default=DEFAULT_ARTIFACTS,
-        show_default=True,
-        envvar="TRAINER_ARTIFACTS",
-        show_envvar=True,
-        help="The folder that holds all artifacts.",
-    )(command)
-
+from trainer.commands.options import debug_option, registry_option
 
 why_option = click.option("--why", default="", help="For the history.")
 
@@ -50,6 +32,8 @@ def list_(artifacts: Path, past: bool, as_json: bool) -> None:
         lines = showing.told(changes) if past else showing.listed(showing.rows(registry))
     for line in lines:
         click.echo(line)
+    for line in [] if past else registry.sorted_out()[1]:
+        click.echo(f"left out: {line}", err=True)
 
 
 @click.command()
@@ -120,7 +104,8 @@ def promote(
     if after_shadow:
         from trainer.evidence import shadowed
 
-        why = why or shadowed(registry, name, least, agreement)
+        evidence = shadowed(registry, name, least, agreement)
+        why = f"{why}; {evidence}" if why else evidence
     registry.promote(name, why or "promoted by hand")
     click.echo(f"{artifacts / 'champion'} is {name}")
 
@@ -148,14 +133,18 @@ def rollback(artifacts: Path, version: str | None, why: str) -> None:
     type=click.IntRange(min=1),
     default=5,
     show_default=True,
-    help="How many of the last champions, and of the newest artifacts, stay.",
+    help="How many of the last champions, newest artifacts and retrainings stay.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 def prune(artifacts: Path, keep: int, dry_run: bool) -> None:
-    """Remove old artifacts; never one that is linked, nor one of the last champions."""
+    """Remove old artifacts; never one that is linked, nor one of the last champions.
+
+    With them go the folders of all retrainings but the last, with the messages they learned from.
+    """
+    from trainer.pruning import prune as remove
     from trainer.succession import Registry
 
-    gone = Registry(artifacts).prune(keep, dry_run=dry_run)
+    gone = remove(Registry(artifacts), keep, dry_run=dry_run)
     for name in gone:
         click.echo(f"{'would remove' if dry_run else 'removed'} {name}")
     if not gone:

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from filterd.errors import SettingsError
-from trainer.commands.options import AnyPath, ExistingPath, debug_option, device_option
+from trainer.commands.options import (
+    AnyPath,
+    ExistingPath,
+    debug_option,
+    device_option,
+    registry_option,
+)
 
 if TYPE_CHECKING:
     from trainer.distributed import Wanted
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
 )
 @click.option("--texts", type=ExistingPath, multiple=True, help="With --folds: texts to add.")
 @device_option
+@registry_option
 def evaluate(
     artifact: Path,
     data: Path,
@@ -52,6 +59,7 @@ def evaluate(
     extra: tuple[Path, ...],
     texts: tuple[Path, ...],
     device: Wanted,
+    artifacts: Path,
 ) -> None:
     """Measure an artifact on labelled messages, beside TF-IDF and a linear SVM where it can."""
     from trainer.augment import ALTERATIONS
@@ -60,7 +68,7 @@ def evaluate(
     if folds:
         if report or show_texts or robustness:
             raise SettingsError("--folds gives measures alone: leave out --report and the like")
-        crossed = _crossed(artifact, (data, extra, texts), folds, teacher, device)
+        crossed = _crossed(artifact, (data, extra, texts), (folds, artifacts), teacher, device)
         _print(crossed, as_json)
         return
     if teacher or extra or texts:
@@ -80,21 +88,24 @@ def evaluate(
 def _crossed(
     artifact: Path,
     files: tuple[Path, tuple[Path, ...], tuple[Path, ...]],
-    folds: int,
+    how: tuple[int, Path],
     teacher: Path | None,
     device: Wanted,
 ) -> Findings:
+    """Out-of-fold measures. how: in so many folds, with features beside all artifacts."""
     from trainer.crossing import cross_validate
     from trainer.distillation import Sources
     from trainer.distributed import alone
     from trainer.findings import Findings
-    from trainer.make import WORK
+    from trainer.registry import WORK
 
     def say(line: str) -> None:
         click.echo(line, err=True)
 
+    folds, artifacts = how
     sources, workers = Sources(*files), alone(device)
-    crossed = cross_validate(artifact, sources, folds, WORK, say, teacher, workers)
+    work = artifacts / WORK
+    crossed = cross_validate(artifact, sources, folds, work, say, teacher, workers)
     return Findings(
         f"{crossed.model}, its recipe in {folds} folds",
         str(files[0]),

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 DEFAULT_DATA = Path("data/sms-spam-collection")
+DEFAULT_ARTIFACTS = Path("artifacts")
 
 AnyPath = click.Path(path_type=Path)
 ExistingPath = click.Path(exists=True, path_type=Path)
@@ -38,10 +39,24 @@ def _remember_debug(context: click.Context, _: click.Parameter, value: bool) -> 
 
 
 def debug_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--debug``: an error comes with its traceback."""
     return click.option(
         "--debug",
         is_flag=True,
         expose_value=False,
         callback=_remember_debug,
         help="Show the traceback of an error.",
+    )(command)
+
+
+def registry_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--artifacts``: the folder of all artifacts."""
+    return click.option(
+        "--artifacts",
+        type=AnyPath,
+        default=DEFAULT_ARTIFACTS,
+        show_default=True,
+        envvar="TRAINER_ARTIFACTS",
+        show_envvar=True,
+        help="The folder that holds all artifacts.",
     )(command)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -49,6 +50,28 @@ def retrain(settings: TrainerSettings, as_json: bool) -> None:
     it failed or another run is going on, 2 when it was used wrongly. FILTERD_REDIS_URL and the
     names of the streams are the daemon's.
     """
+    from trainer.retraining import textfile
+    from trainer.succession import Registry
+
+    ended = None
+    try:
+        with _job(settings) as job:
+            ended = job.run()
+    finally:
+        if settings.metrics_file is not None:
+            changes = Registry(settings.artifacts).history()
+            textfile.write(settings.metrics_file, ended, [c for c in changes if c.run])
+    if as_json:
+        click.echo(json.dumps(ended.as_json()))
+        return
+    click.echo(f"{ended.outcome}: {ended.why}")
+    if ended.report is not None:
+        click.echo(f"champion {ended.champion}, challenger {ended.challenger}: {ended.report}")
+
+
+@contextmanager
+def _job(settings: TrainerSettings) -> Iterator[Job]:
+    """The job, connected to where feedback and traffic are."""
     from filterd.entries import FieldNames
     from filterd.settings import Settings
     from filterd.streams.client import open_client
@@ -70,28 +93,7 @@ def retrain(settings: TrainerSettings, as_json: bool) -> None:
         limits = (where.max_text_bytes, fields)
         homes = {home: reader for reader, home, _ in partitions}
         stream = FeedbackStream(client, where.feedback_stream, inputs, *limits, homes)
-        job = Job(
-            settings,
-            stream,
-            Traffic(partitions, fields.text),
-            lambda line: click.echo(line, err=True),
-            lambda _: None,
+        traffic = Traffic(partitions, fields.text)
+        yield Job(
+            settings, stream, traffic, lambda line: click.echo(line, err=True), lambda _: None
         )
-        _run(job, settings, as_json)
-
-
-def _run(job: Job, settings: TrainerSettings, as_json: bool) -> None:
-    from trainer.retraining import textfile
-
-    ended = None
-    try:
-        ended = job.run()
-    finally:
-        if settings.metrics_file is not None:
-            textfile.write(settings.metrics_file, ended, job.committed())
-    if as_json:
-        click.echo(json.dumps(ended.as_json()))
-        return
-    click.echo(f"{ended.outcome}: {ended.why}")
-    if ended.report is not None:
-        click.echo(f"champion {ended.champion}, challenger {ended.challenger}: {ended.report}")

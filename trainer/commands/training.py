@@ -14,6 +14,7 @@ from trainer.commands.options import (
     ExistingPath,
     debug_option,
     device_option,
+    registry_option,
 )
 
 MUCH = 100_000_000
@@ -24,6 +25,7 @@ POOR = 0.5
 if TYPE_CHECKING:
     from filterd.artifact import Artifact
     from trainer.distributed import Wanted
+    from trainer.make import Place
 
 
 def _training(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,7 +34,8 @@ def _training(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Change the recipe."
         ),
-        click.option("--output", type=AnyPath, help="The artifact's folder [artifacts/VERSION]"),
+        click.option("--output", type=AnyPath, help="The artifact's folder [VERSION among all]"),
+        registry_option,
         click.option(
             "--extra",
             type=ExistingPath,
@@ -71,6 +74,7 @@ def train(
     extra: tuple[Path, ...],
     unseen: tuple[Path, ...],
     output: Path | None,
+    artifacts: Path,
     overrides: tuple[str, ...],
     backbone: str | None,
     device: Wanted,
@@ -88,9 +92,10 @@ def train(
 
     with distributed.join(device) as workers:
         say = click.echo if workers.leads else _quiet
-        made = make(chosen, data, Place(output), say, extra=extra, unseen=unseen, workers=workers)
+        place = Place.among(artifacts, output)
+        made = make(chosen, data, place, say, extra=extra, unseen=unseen, workers=workers)
         if workers.leads:
-            _made(*made)
+            _made(place, *made)
 
 
 @click.command()
@@ -109,6 +114,7 @@ def distill(
     extra: tuple[Path, ...],
     unseen: tuple[Path, ...],
     output: Path | None,
+    artifacts: Path,
     overrides: tuple[str, ...],
     teacher: Path,
     texts: tuple[Path, ...],
@@ -125,11 +131,10 @@ def distill(
 
     with distributed.join(device) as workers:
         say = click.echo if workers.leads else _quiet
-        made = make(
-            chosen, teacher, Sources(data, extra, texts, unseen), Place(output), say, workers
-        )
+        place = Place.among(artifacts, output)
+        made = make(chosen, teacher, Sources(data, extra, texts, unseen), place, say, workers)
         if workers.leads:
-            _made(*made)
+            _made(place, *made)
 
 
 @click.command()
@@ -146,7 +151,7 @@ def fetch(name: str) -> None:
     click.echo(pretrained.fetch(name, click.echo))
 
 
-def _made(target: Path, artifact: Artifact) -> None:
+def _made(place: Place, target: Path, artifact: Artifact) -> None:
     """The last lines of a command that wrote an artifact."""
     manifest = artifact.manifest
     numbers = manifest.metrics
@@ -161,11 +166,9 @@ def _made(target: Path, artifact: Artifact) -> None:
             err=True,
         )
     click.echo(f"wrote {target} ({manifest.version})")
-    from trainer.make import WORK
-
-    kept = sum(path.stat().st_size for path in WORK.glob("*") if path.is_file())
+    kept = sum(path.stat().st_size for path in place.work.glob("*") if path.is_file())
     if kept > MUCH:
-        click.echo(f"{WORK} keeps {kept / 1e9:.1f} GB for runs like it; it may be deleted")
+        click.echo(f"{place.work} keeps {kept / 1e9:.1f} GB for runs like it; it may be deleted")
 
 
 def _quiet(_: str) -> None:

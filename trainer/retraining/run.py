@@ -85,7 +85,7 @@ class Run:
         self.workers = distributed.alone(self.settings.device)
         chosen = self.settings.recipe
         self.recipe: Recipe = (
-            recipes.load(chosen) if chosen else recipes.of_artifact(given.champion.manifest)
+            recipes.load(chosen) if chosen else recipes.to_repeat(given.champion.manifest)
         )
 
     def through(self) -> Ended:

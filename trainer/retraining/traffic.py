@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ class Traffic:
         for client, messages, verdicts in self.partitions:
             found = self._last(client, messages, self.text_field)
             texts += [value.decode(errors="replace") for value in found]
-            scores += [float(value) for value in self._last(client, verdicts, b"score")]
+            scores += scores_among(self._last(client, verdicts, b"score"))
         return texts, scores
 
     def _last(self, client: redis.Redis, stream: str, field: bytes) -> list[bytes]:
@@ -43,3 +43,16 @@ class Traffic:
         with translated():
             entries: Any = client.xrevrange(stream, count=count)
         return [fields[field] for _, fields in entries if field in fields]
+
+
+def scores_among(values: Iterable[bytes]) -> list[float]:
+    """Those that are scores, 0 to 1: who else writes to the stream may write anything."""
+    found = []
+    for value in values:
+        try:
+            score = float(value)
+        except ValueError:
+            continue
+        if 0 <= score <= 1:
+            found.append(score)
+    return found
