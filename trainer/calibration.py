@@ -81,7 +81,7 @@ def check_rate(ham: int, rate: float) -> None:
         lowest = f"no rate below {LEAST_BLOCKED / ham:.4g}" if ham else "no rate"
         raise DataError(
             f"{ham:,} ham messages can show {lowest}: for a false-positive rate of {rate:g} "
-            f"give at least {needed:,}, or allow a higher rate"
+            f"give at least {needed:,}, or allow a higher rate (--set false_positive_rate=…)"
         )
 
 

@@ -42,9 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     state = State()
     try:
         cli.main(arguments, prog_name="trainer", obj=state, standalone_mode=False)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
+    except click.ClickException as error:
+        _fail(_usage(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped", 130)
     except (FilterdError, OSError) as error:
@@ -52,6 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             raise
         _fail(_one_line(error), getattr(error, "exit_code", 1))
     sys.exit(0)
+
+
+def _usage(error: click.ClickException) -> str:
+    message = " ".join(error.format_message().split())
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f"{message.rstrip('.')}. Try '{error.ctx.command_path} --help'."
+    return message
 
 
 def _one_line(error: Exception) -> str:

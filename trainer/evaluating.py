@@ -11,6 +11,7 @@ from typing import Any
 
 from filterd import artifact as artifacts
 from filterd.artifact import Artifact
+from filterd.errors import DataError
 from trainer import baseline as baselines
 from trainer import dataset, evaluation, report
 from trainer.dataset import Message
@@ -36,6 +37,10 @@ def evaluate_command(
     report_to: a folder to write the report into. Raises DataError and ArtifactError.
     """
     path = data / "test.csv" if data.is_dir() else data
+    if data.is_dir() and not path.is_file():
+        raise DataError(
+            f"{data} has no test.csv: give a folder that trainer prepare made, or a file"
+        )
     messages = dataset.read_any(path)
     loaded = artifacts.load(artifact)
     train = _training_split(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -149,7 +150,7 @@ class Recipe(BaseModel):
         if self.backbone == RANDOM and not (self.vocab_size or self.embedding):
             raise ValueError("a random backbone needs vocab_size, or an embedding to start from")
         if self.backbone != RANDOM and self.embedding:
-            raise ValueError("a pretrained backbone has its own embedding: leave embedding empty")
+            raise ValueError("a pretrained backbone has its own embedding: --set embedding=")
         if isinstance(self.trainable, int) and 0 < self.n_layer < self.trainable:
             raise ValueError(f"trainable {self.trainable} is more than n_layer {self.n_layer}")
         if self.n_head and self.n_embd % self.n_head:
@@ -242,6 +243,8 @@ def _validate(where: str, values: Mapping[str, Any]) -> Recipe:
         first = error.errors()[0]
         field = str(first["loc"][0]) if first["loc"] else "recipe"
         if first["type"] == "extra_forbidden":
-            known = ", ".join(Recipe.model_fields)
-            raise SettingsError(f"{where}: no field {field!r}; there are {known}") from error
-        raise SettingsError(f"{where}: {field}: {first['msg']}") from error
+            near = difflib.get_close_matches(field, Recipe.model_fields, n=1)
+            hint = f"did you mean {near[0]}?" if near else "trainer/recipe.py describes all"
+            raise SettingsError(f"{where}: no field {field!r}: {hint}") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{where}: {field}: {said}") from error

@@ -110,7 +110,7 @@ def test_the_image_has_all_that_belongs_to_the_packages(installed: Path) -> None
             for path in (ROOT / package).rglob("*")
             if path.is_file() and "__pycache__" not in path.parts
         }
-        documents = {path for path in files if path.match("trainer/README.md")}
+        documents = {path for path in files if path.match("trainer/*.md")}
         there = {path for path in files if (libraries / path).is_file()}
         assert files - there - documents == set()
 

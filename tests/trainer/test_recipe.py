@@ -116,7 +116,8 @@ def test_own_file_is_named_by_its_stem(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        (["epoch=2"], "no field 'epoch'; there are name, seed, backbone"),
+        (["epoch=2"], "no field 'epoch': did you mean epochs?"),
+        (["nothing=2"], "no field 'nothing': trainer/recipe.py"),
         (["epochs"], "--set epochs: write it as name=value"),
         (["epochs=none"], "epochs: "),
         (["epochs=0"], "epochs: "),
@@ -131,7 +132,7 @@ def test_own_file_is_named_by_its_stem(tmp_path: Path) -> None:
         (["n_head=3"], "n_embd 16 does not divide by n_head 3"),
         (["n_embd=0", "n_layer=0"], "a random backbone needs n_layer, n_embd"),
         (["vocab_size=0"], "a random backbone needs vocab_size, or an embedding"),
-        (["backbone=gpt2", "embedding=gpt2"], "leave embedding empty"),
+        (["backbone=gpt2", "embedding=gpt2"], "--set embedding="),
         (["folds=1"], "folds must be 0, or 2 or more"),
         (["trainable=1", "joining=0.1"], "frozen blocks see no altered message with views = 1"),
         (["false_positive_rate=0"], "false_positive_rate: "),
