@@ -177,7 +177,8 @@ def _files(folder: Path) -> None:
     quoted = [(label, '"' + text.replace('"', '""') + '"') for label, text in rows]
     (folder / "inbox.csv").write_text("body\n" + "".join(f"{text}\n" for _, text in quoted[:40]))
     labelled = "label,text\n" + "".join(f"{label},{text}\n" for label, text in quoted)
-    (folder / "my-messages.csv").write_text(labelled)
+    for name in ("my-messages.csv", "new-messages.csv"):
+        (folder / name).write_text(labelled)
     (folder / "sms-spam-collection").write_text(sample)
     toml(folder / "tiny.toml", epochs=1)
     (folder / "artifacts").mkdir()
