@@ -6,19 +6,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain
 from typing import Literal, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch import distributed as dist
 
 from filterd.errors import SettingsError
-from trainer.optimising import is_token_embedding
 
 Value = TypeVar("Value")
 Wanted = Literal["auto", "cpu", "cuda"]
@@ -67,29 +65,6 @@ class Workers:
             parts, torch.split(flat, [part.numel() for part in parts]), strict=True
         ):
             part.copy_(summed.view_as(part))
-
-    def add_gradients(
-        self, trainable: Mapping[str, nn.Parameter], read: Iterable[Iterable[int]]
-    ) -> None:
-        """Replace each parameter's gradient by its sum over all processes, in one exchange.
-
-        trainable: by name · read: the tokens of each message of all processes' batch. Only their
-        rows of a token embedding are sent: no other has a gradient, and a vocabulary's rows are
-        most of what a small model has.
-        """
-        if self.size == 1:
-            return
-        whole: list[Tensor] = []
-        embeddings: list[Tensor] = []
-        for name, parameter in trainable.items():
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            (embeddings if is_token_embedding(name) else whole).append(parameter.grad)
-        rows = torch.tensor(sorted(set(chain.from_iterable(read))), device=self.device)
-        parts = [grad.index_select(0, rows) for grad in embeddings]
-        self.add([*whole, *parts])
-        for grad, summed in zip(embeddings, parts, strict=True):
-            grad.index_copy_(0, rows, summed)
 
     def agree(self, value: Value) -> Value:
         """The first process's value, in every process."""

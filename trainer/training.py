@@ -152,8 +152,7 @@ class _Run:
         if mine:
             loss, sums = self._loss(epoch, view, mine, (weight, len(batch)))
             loss.backward()  # type: ignore[no-untyped-call]
-        self.workers.add_gradients(self.trainable, (view.ids[index] for index in batch))
-        self.workers.add([sums])
+        self._exchange(sums)
         parameters = list(self.trainable.values())
         if self.recipe.gradient_clip:
             torch.nn.utils.clip_grad_norm_(parameters, self.recipe.gradient_clip)
@@ -194,6 +193,17 @@ class _Run:
         targets, own = view.targets[list(indices)], view.weights[list(indices)]
         ham, spam = self.weights.unbind()
         return own * (ham * (1 - targets) + spam * targets)
+
+    def _exchange(self, sums: Tensor) -> None:
+        """Add gradients and sums over all processes."""
+        if self.workers.size == 1:
+            return
+        for parameter in self.trainable.values():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        grads = [p.grad for p in self.trainable.values() if p.grad is not None]
+        self.workers.add(grads)
+        self.workers.add([sums])
 
     def _read(self, hidden: Tensor, batch: Packed) -> Tensor:
         """What the head reads, (B, C), from what the first trainable block reads."""
