@@ -204,7 +204,7 @@ def test_bad_extra_data_is_one_line(capsys: pytest.CaptureFixture[str], small_ts
         (["fetch", "nothing-of-the-kind"], 2, "nothing-of-the-kind"),
         (["train", "--recipe", "starter", "--set", "x=1"], 2, "no field 'x'"),
         (["show", "absent"], 1, "no artifact at absent"),
-        (["evaluate", "absent", "--data", "."], 1, "has no test.csv: give a folder of"),
+        (["evaluate", "absent", "--data", "."], 1, "has no test.csv: give a folder"),
         (["evaluate", "absent", "--data", "nothing"], 2, "Try 'trainer evaluate --help'"),
         (["train", "--recipe", "starter", "--data", __file__], 1, "--path"),
         (["prepare", "--source", "sms-spam-collection", "--path", "."], 1, "holds no SMSSpam"),
