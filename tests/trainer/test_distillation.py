@@ -18,7 +18,7 @@ from filterd.errors import ArtifactError, DataError
 from tests.artifacts import tiny_artifact
 from tests.trainer.runs import prepared, tiny
 from tests.trainer.test_make import Seen, told_apart
-from trainer import distillation, hints, make
+from trainer import distillation, hints, make, opinions
 from trainer.dataset import Message, read_file, to_csv
 from trainer.distillation import Sources, distill, soft
 from trainer.distributed import ALONE, Workers
@@ -124,6 +124,19 @@ def test_hints_are_kept_and_tell_texts_apart(
     assert torch.equal(hints.hints(loaded, texts, tmp_path / "work", ALONE), found)
     hints.hints(loaded, ["not before", *texts], tmp_path / "work", ALONE)
     assert computed == [["not before"]]
+
+
+def test_what_another_run_has_put_there_meanwhile_stays(tmp_path: Path) -> None:
+    for number, name in enumerate("abc"):
+        opinions._add(tmp_path / "opinions.json", {name: number / 2})
+        hints._add(tmp_path / "hints.npz", {name: np.full(3, number, dtype=np.float32)})
+    assert opinions._read(tmp_path / "opinions.json") == {"a": 0, "b": 0.5, "c": 1}
+    means = hints._read(tmp_path / "hints.npz")
+    assert {name: mean.tolist() for name, mean in means.items()} == {
+        "a": [0, 0, 0],
+        "b": [1, 1, 1],
+        "c": [2, 2, 2],
+    }
 
 
 @pytest.mark.parametrize(
