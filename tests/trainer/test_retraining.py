@@ -21,7 +21,6 @@ from trainer import durable, make, recipe, report
 from trainer.cli import main
 from trainer.dataset import Message
 from trainer.evaluation import score_texts
-from trainer.retraining.traffic import scores_among
 
 COMMITTED = "written"
 """The step from which on a run counts."""
@@ -250,11 +249,6 @@ def test_the_command_and_its_metrics(
         2,
         "trainer: no setting is called TRAINER_DAT: did you mean TRAINER_DATA?\n",
     )
-
-
-def test_what_is_no_score_is_no_traffic() -> None:
-    values = (b"0", b"0.25", b"1", b"x", b"", b"nan", b"inf", b"-0.1", b"1.1")
-    assert scores_among(values) == [0, 0.25, 1]
 
 
 @pytest.mark.timeout(1200)

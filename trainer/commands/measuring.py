@@ -68,7 +68,7 @@ def evaluate(
     if folds:
         if report or show_texts or robustness:
             raise SettingsError("--folds gives measures alone: leave out --report and the like")
-        crossed = _crossed(artifact, (data, extra, texts), (folds, artifacts), teacher, device)
+        crossed = _crossed(artifact, (data, extra, texts), folds, artifacts, teacher, device)
         _print(crossed, as_json)
         return
     if teacher or extra or texts:
@@ -88,11 +88,12 @@ def evaluate(
 def _crossed(
     artifact: Path,
     files: tuple[Path, tuple[Path, ...], tuple[Path, ...]],
-    how: tuple[int, Path],
+    folds: int,
+    artifacts: Path,
     teacher: Path | None,
     device: Wanted,
 ) -> Findings:
-    """Out-of-fold measures. how: in so many folds, with features beside all artifacts."""
+    """Out-of-fold measures; features are kept beside all artifacts."""
     from trainer.crossing import cross_validate
     from trainer.distillation import Sources
     from trainer.distributed import alone
@@ -102,7 +103,6 @@ def _crossed(
     def say(line: str) -> None:
         click.echo(line, err=True)
 
-    folds, artifacts = how
     sources, workers = Sources(*files), alone(device)
     work = artifacts / WORK
     crossed = cross_validate(artifact, sources, folds, work, say, teacher, workers)
