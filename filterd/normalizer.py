@@ -15,7 +15,7 @@ from functools import cache, partial
 from string import ascii_letters
 from typing import Literal
 
-Normalization = Literal["none", "confusables"]
+Normalization = Literal["none", "confusables", "unaccented"]
 _Kind = Literal["latin", "mixed", "doubtful", "mostly", "foreign"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
@@ -37,12 +37,15 @@ _PLAIN = {
     "\u2800": " ",  # a braille cell without dots
 }
 
+_STROKES = str.maketrans("øØđĐłŁħĦı", "oOdDlLhHi")
+
 # A joiner says something in Arabic and in Indic scripts, where it follows a letter.
 _JOINED = re.compile(
     "([\u0600-\u0eff\u1000-\u109f\u1780-\u18af]{0,8})([\u200c\u200d])[\u200c\u200d]*"
 )
 _MARK = re.compile(f"[{_MARKS}]")
 _MARKED = re.compile(f"([^{_MARKS}]?)([{_MARKS}]+)")
+_ACCENTS = re.compile("(?<=[A-Za-z])[\u0300-\u036f]+")
 _LONG_RUN = re.compile(r"[^\w\s\x00-\x7f]{31,}")
 _WORD = re.compile(r"[^\W\d_]+")
 _FRAMED_NAME = re.compile(
@@ -57,12 +60,13 @@ def normalizer(name: Normalization) -> Callable[[str], str]:
     ``none`` leaves them alone. ``confusables`` takes out what cannot be seen and stacked marks,
     reads letters that are only drawn differently (NFKC) or borrowed from another script as the
     Latin ones they look like, and folds white space, quotes and dashes. Case, digits, accents,
-    emoji and text that is really written in another script stay. It never fails, changes nothing
-    the second time, and gives back as it was a text of which nothing would be left.
+    emoji and text that is really written in another script stay. ``unaccented`` does the same and
+    reads Latin letters without their accents, so that those hide nothing either. Neither ever
+    fails, changes anything the second time, or leaves nothing of a text: that one it gives back.
     """
     if name == "none":
         return str
-    return partial(_fold, _tables())
+    return partial(_fold, _tables(), _unaccented if name == "unaccented" else str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +78,10 @@ class _Tables:
     latin: frozenset[str]
 
 
-def _fold(tables: _Tables, text: str) -> str:
+def _fold(tables: _Tables, accented: Callable[[str], str], text: str) -> str:
     folded = text
     if not text.isascii():
-        folded = _undisguise(_unmark(_compatible(text, tables)), tables)
+        folded = _undisguise(accented(_unmark(_compatible(text, tables))), tables)
     folded = " ".join(folded.split())
     if folded.isascii() and not folded.isprintable():
         folded = " ".join(_CONTROL.sub("", folded).split())
@@ -123,6 +127,12 @@ def _unmark(text: str) -> str:
         return letter[:1] if len(letter) + len(found[2]) > 3 else found[1]
 
     return unicodedata.normalize("NFKC", _MARKED.sub(bare, text))
+
+
+def _unaccented(text: str) -> str:
+    """Latin letters without accents and strokes; those of other scripts keep what is theirs."""
+    apart = unicodedata.normalize("NFD", text.translate(_STROKES))
+    return unicodedata.normalize("NFKC", _ACCENTS.sub("", apart))
 
 
 def _undisguise(text: str, tables: _Tables) -> str:

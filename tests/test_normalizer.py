@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from filterd.normalizer import normalizer
 
 normalise = normalizer("confusables")
+unaccented = normalizer("unaccented")
 
 TRICKY = st.text(
     "aeliO о е ѕ Ѕ Я д α η ᴀ ꓐ é ё ệ \u0301\u0308\u0336\u0344\u0483\u093c\u3099\u05b0"
@@ -87,9 +88,30 @@ def test_an_emoji_stays_without_what_cannot_be_seen() -> None:
 @example("\u0f73\u200c")
 @settings(max_examples=500)
 def test_it_never_fails_and_changes_nothing_the_second_time(text: str) -> None:
-    once = normalise(text)
-    assert normalise(once) == once
-    assert bool(once) == bool(text.strip())
+    for folded in (normalise, unaccented):
+        once = folded(text)
+        assert folded(once) == once
+        assert bool(once) == bool(text.strip())
+
+
+@pytest.mark.parametrize(
+    ("accented", "plain"),
+    [
+        ("Ýòûr fŕèê prĩžë", "Your free prize"),
+        ("Café naïve Łódź Tiếng Việt ñ Ångström", "Cafe naive Lodz Tieng Viet n Angstrom"),
+        ("Приве́т, ёлка й", "Привет, ёлка й"),
+        ("नमस्ते मी‌खواहم が", normalise("नमस्ते मी‌खواहم が")),
+        ("СlÁíМ yоur рrìzе", "ClAiM your prize"),
+    ],
+)
+def test_accents_are_read_as_nothing_where_that_is_wanted(accented: str, plain: str) -> None:
+    assert unaccented(accented) == plain
+    assert unaccented(unicodedata.normalize("NFD", accented)) == plain
+
+
+@given(TRICKY)
+def test_accents_alone_make_the_difference(text: str) -> None:
+    assert unaccented(normalise(text)) == unaccented(text)
 
 
 @given(st.text(st.characters(max_codepoint=127, exclude_categories=("Cc",))))

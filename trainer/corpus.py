@@ -4,7 +4,8 @@ Those in ``corpus/contrasts/`` have the surface of one label and the meaning of 
 beside such a message: notices and their fakes, offers and talk of the same things.
 
 Their domains end in ``.example`` and so belong to nobody; a model must not learn that ending, so
-each gets one that is in use when it is read.
+each gets one that is in use when it is read: at random for either label, and its own for a service
+that shortens links or hosts anybody's pages, for such links are what real messages have.
 """
 
 from __future__ import annotations
@@ -18,11 +19,28 @@ from trainer.dataset import Message, read_file
 NAME = "trainer/corpus"
 CONTRASTS = "trainer/corpus/contrasts"
 FOLDER = Path(__file__).parent / "corpus"
-ENDINGS = [*["com"] * 8, *["net", "org", "info", "co", "in", "co.uk", "xyz", "io", "me", "app"]]
-_EXAMPLE = re.compile(r"(\.| dot )example\b", re.IGNORECASE)
+ENDINGS = [
+    *["com"] * 12,
+    *["net", "org", "info", "co", "in", "co.uk", "xyz", "io", "me", "app", "us", "de"],
+    *["top", "cc", "site", "online", "shop", "live"],
+]
+SERVICES = {
+    **dict.fromkeys(("bit", "cutt", "ow"), "ly"),
+    **dict.fromkeys(("tinyurl", "youtube", "blogspot", "weebly"), "com"),
+    "t": "co",
+    "goo": "gl",
+    "is": "gd",
+    "wa": "me",
+    "youtu": "be",
+    "lnkd": "in",
+    "web": "app",
+    "duckdns": "org",
+}
+"""What everybody's links begin with, or end with before the ending, and that ending."""
+_EXAMPLE = re.compile(r"([a-z0-9-]*)(\.| dot )example\b", re.IGNORECASE)
 _UNSEEN = "[\u200b-\u200d\u2060\ufeff\u00ad]*"
 _DISGUISED = re.compile(
-    rf"([.,\])．] ?)(?:{_UNSEEN.join('example')}\b|ｅｘａｍｐｌｅ)", re.IGNORECASE
+    rf"()([.,\])．] ?)(?:{_UNSEEN.join('example')}\b|ｅｘａｍｐｌｅ)", re.IGNORECASE
 )
 """As in ``shop[.]example``, ``shop,example`` and ``shop . exam\u200bple``."""
 
@@ -51,5 +69,13 @@ def _of(folder: Path) -> list[Message]:
 
 
 def _ended(pattern: re.Pattern[str], text: str, rng: random.Random) -> str:
-    """A text with an ending that is in use in each place of the pattern."""
-    return pattern.sub(lambda found: found[1] + rng.choice(ENDINGS), text)
+    """A text with an ending that is in use in each place of the pattern.
+
+    Of the pattern's groups the first is the name before the ending, the second what parts them.
+    """
+
+    def ended(found: re.Match[str]) -> str:
+        name, parting = found.groups()
+        return name + parting + (SERVICES.get(name.lower()) or rng.choice(ENDINGS))
+
+    return pattern.sub(ended, text)

@@ -21,6 +21,7 @@ from trainer.fitting import Fitting, split
 from trainer.folds import stratified
 from trainer.material import Material, gather
 from trainer.recipe import of_artifact
+from trainer.sentences import Sentences
 from trainer.training import Say
 
 
@@ -95,17 +96,24 @@ def out_of_fold(
     texts = [text for part in found.values() for text in part]
     everything = [*(message.text for message in [*pool, *material.more]), *texts]
     fitting = make.begin(recipe, everything, work, workers, say)
+    hinting = make.hinted_by(recipe, say)
     if teacher is None:
-        log_odds = _crossed(fitting, pool, material, folds)
+        log_odds = _crossed(fitting, hinting, pool, material, folds)
     else:
-        master = artifacts.load(teacher)
-        log_odds = distillation.crossed(fitting, master, pool, (material, texts), folds)
+        larger = artifacts.load(teacher), hinting
+        log_odds = distillation.crossed(fitting, larger, pool, (material, texts), folds)
     return OutOfFold(manifest, pool, calibration.scores(log_odds, manifest.temperature))
 
 
-def _crossed(fitting: Fitting, pool: Sequence[Message], material: Material, folds: int) -> Floats:
+def _crossed(
+    fitting: Fitting,
+    hinting: Sentences | None,
+    pool: Sequence[Message],
+    material: Material,
+    folds: int,
+) -> Floats:
     more = material.more
-    examples = make.examples(pool, material, fitting.recipe)
+    examples = make.hinted(make.examples(pool, material, fitting.recipe), hinting, fitting)
     groups = [*stratified(pool, folds, fitting.recipe.seed), *[folds] * len(more)]
     reader = fitting.reader(examples, groups=groups)
     plain = fitting.reader(examples, plain=True)

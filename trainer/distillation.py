@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from filterd import artifact as artifacts
 from filterd.artifact import Artifact
 from filterd.errors import DataError
-from trainer import calibration, encoding, make, registry
+from trainer import calibration, encoding, hints, make, registry
 from trainer.calibration import Floats
 from trainer.course import Trained
 from trainer.dataset import Message, read_texts
@@ -24,12 +25,12 @@ from trainer.distributed import ALONE, Workers
 from trainer.encoding import Examples
 from trainer.fitting import Fitting
 from trainer.folds import stratified
-from trainer.hints import hints
 from trainer.make import Place, Unseen
 from trainer.material import Material, gather
 from trainer.opinions import opinions
 from trainer.readers import Reader
 from trainer.recipe import Recipe, of_artifact
+from trainer.sentences import Sentences
 from trainer.splitting import fold
 from trainer.training import Say
 
@@ -75,29 +76,48 @@ def distill(
     known = make.examples(material.base, material, recipe)
     said = _said(recipe, loaded, (known.texts, texts), place, workers)
     examples = soft(recipe, known, texts, said)
+    hinting = make.hinted_by(recipe, say)
     if recipe.hint_weight:
-        examples = replace(examples, hints=hints(loaded, everything, place.work, workers))
+        examples = replace(
+            examples, hints=_hints(hinting, loaded, everything, (place.work, workers))
+        )
     fitting = make.begin(recipe, everything, place.work, workers, say)
     trained = make.train(fitting, examples, parts["validation"])
-    unseen = _unseen(fitting, loaded, material, texts, trained)
+    unseen = _unseen(fitting, (loaded, hinting), material, texts, trained)
     unseen += make.asked(fitting, trained, material.unseen)
     artifact = registry.draft(fitting, trained, *make.settle(recipe, unseen))
     if not workers.leads:
         return place.of(artifact.manifest.version), artifact
     heard = {name: len(found) for name, found in counts.items()}
-    more = {"teacher": loaded.manifest.version, "texts": heard}
+    more = {"teacher": loaded.manifest.version, "texts": heard, **make.said_of(hinting)}
     return make.write(artifact, trained, material, unseen, place, more)
 
 
+def _hints(
+    hinting: Sentences | None,
+    teacher: Artifact,
+    texts: Sequence[str],
+    where: tuple[Path, Workers],
+) -> Tensor:
+    """Hints of texts, (T, K), by a model of sentences where there is one, else by the teacher."""
+    if hinting is not None:
+        return hints.of_sentences(hinting, texts, *where)
+    return hints.of_teacher(teacher, texts, *where)
+
+
 def _unseen(
-    fitting: Fitting, teacher: Artifact, material: Material, texts: Sequence[str], trained: Trained
+    fitting: Fitting,
+    larger: tuple[Artifact, Sentences | None],
+    material: Material,
+    texts: Sequence[str],
+    trained: Trained,
 ) -> Unseen:
     """What students say of messages that neither they nor their teachers have seen."""
     recipe, validation = fitting.recipe, material.parts["validation"]
     if not recipe.folds:
         return make.asked(fitting, trained, validation)
     pool = [*material.base, *validation]
-    return Unseen(pool, crossed(fitting, teacher, pool, (material, texts), recipe.folds))
+    return Unseen(pool, crossed(fitting, larger, pool, (material, texts), recipe.folds))
 
 
 def _said(
@@ -126,16 +146,17 @@ def soft(recipe: Recipe, known: Examples, texts: Sequence[str], said: Floats) ->
 
 def crossed(
     student: Fitting,
-    teacher: Artifact,
+    larger: tuple[Artifact, Sentences | None],
     pool: Sequence[Message],
     beside: tuple[Material, Sequence[str]],
     folds: int,
 ) -> Floats:
     """Log-odds of each message of a pool, (B,), from a student whose teacher did not see it either.
 
-    beside: what adds labelled messages, and texts, that every fold learns from too.
+    larger: the teacher, and the model of sentences that gives hints instead of it · beside: what
+    adds labelled messages, and texts, that every fold learns from too.
     """
-    material, texts = beside
+    (teacher, hinting), (material, texts) = larger, beside
     more = material.more
     known = [*pool, *more]
     everything = [*(message.text for message in known), *texts]
@@ -146,7 +167,7 @@ def crossed(
     asked = master.reader(encoding.of(everything, [0.0] * len(everything)), plain=True)
     middle = None
     if student.recipe.hint_weight:
-        middle = hints(teacher, everything, student.folder, student.workers)
+        middle = _hints(hinting, teacher, everything, (student.folder, student.workers))
 
     def lesson(inside: list[int], _: list[int]) -> Reader:
         learned = [*inside, *range(len(pool), len(known))]

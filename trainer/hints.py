@@ -1,14 +1,16 @@
-"""Hints: what the middle of a teacher makes of a text, for a student to come near to.
+"""Hints: what a larger model makes of a text, for a smaller one to come near to.
 
-A score says of a text only on which side it is. The mean of a teacher's hidden states says what it
-is about, so a student that is to foretell it, too, learns what words mean that no label depends on
-(FitNets, Romero et al., 2015; of sentences, Reimers & Gurevych, 2020).
+A label says of a text only on which side it is, and so does a teacher's score. What the middle of a
+teacher makes of it, or a model of sentences, says what it is about, so a model that is to foretell
+that, too, learns what words mean that no label depends on (FitNets, Romero et al., 2015; of
+sentences, Reimers & Gurevych, 2020).
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +26,10 @@ from trainer.encoding import Encoder
 from trainer.opinions import key
 from trainer.progress import progress
 from trainer.recipe import of_artifact
+from trainer.sentences import Sentences
 
-Means = NDArray[np.float32]
+KEPT = np.float16
+Means = NDArray[np.float16]
 """Of one text, (W,)."""
 
 CHUNK = 4096
@@ -38,24 +42,50 @@ FARTHEST = 5.0
 """Standard deviations: a few channels of a language model are far larger than all others."""
 
 
-def hints(teacher: Artifact, texts: Sequence[str], folder: Path, workers: Workers) -> Tensor:
-    """Of each text, (T, AXES) or as wide as the teacher if that is less; of variance 1.
+def of_teacher(teacher: Artifact, texts: Sequence[str], folder: Path, workers: Workers) -> Tensor:
+    """What the teacher's middle makes of each text, (T, AXES) or as wide as that, of variance 1."""
 
-    The means are kept in ``folder`` by the texts' checksums: with more texts only those are
-    computed. One process of each machine computes, the others wait and read.
+    def means(chunk: Sequence[str], title: str) -> Tensor:
+        return _middle(teacher, chunk, workers.device, f"teacher's {title}")
+
+    return _kept(teacher.manifest.version, means, texts, folder, workers)
+
+
+def of_sentences(model: Sentences, texts: Sequence[str], folder: Path, workers: Workers) -> Tensor:
+    """What a model of sentences makes of each text, (T, AXES) or as wide as that, of variance 1."""
+
+    def means(chunk: Sequence[str], title: str) -> Tensor:
+        return model.means(chunk, workers.device, title)
+
+    return _kept(
+        hashlib.sha256(model.sha256.encode()).hexdigest()[:12], means, texts, folder, workers
+    )
+
+
+def _kept(
+    name: str,
+    means: Callable[[Sequence[str], str], Tensor],
+    texts: Sequence[str],
+    folder: Path,
+    workers: Workers,
+) -> Tensor:
+    """Along the principal axes, from means that are kept in ``folder`` by the texts' checksums.
+
+    With more texts only those are computed. One process of each machine computes, the others wait
+    and read.
     """
-    path = folder / f"hints-{teacher.manifest.version}{_where(workers.device)}.npz"
+    path = folder / f"hints-{name}{_where(workers.device)}.npz"
     if workers.local_rank == 0:
         known = _read(path)
         waiting = list({key(text): text for text in texts if key(text) not in known}.values())
         for start in range(0, len(waiting), CHUNK):
             chunk = waiting[start : start + CHUNK]
-            title = f"teacher's hints, {start:,} of {len(waiting):,}"
-            means = _means(teacher, chunk, workers.device, title).numpy()
-            _add(path, dict(zip(map(key, chunk), means, strict=True)))
+            found = means(chunk, f"hints, {start:,} of {len(waiting):,}").numpy().astype(KEPT)
+            _add(path, dict(zip(map(key, chunk), found, strict=True)))
     workers.wait()
     known = _read(path)
-    return principal(torch.from_numpy(np.stack([known[key(text)] for text in texts])))
+    rows = np.stack([known[key(text)] for text in texts]).astype(np.float32)
+    return principal(torch.from_numpy(rows))
 
 
 def _read(path: Path) -> dict[str, Means]:
@@ -90,7 +120,7 @@ def _where(device: torch.device) -> str:
     return "" if device.type == "cpu" else f"-{device.type}"
 
 
-def _means(teacher: Artifact, texts: Sequence[str], device: torch.device, title: str) -> Tensor:
+def _middle(teacher: Artifact, texts: Sequence[str], device: torch.device, title: str) -> Tensor:
     """The mean hidden state over each text's tokens, (T, W)."""
     manifest = teacher.manifest
     model = build(teacher, device, "fp32")

@@ -12,7 +12,17 @@ import numpy as np
 
 from filterd.artifact import Artifact
 from filterd.errors import DataError
-from trainer import backbone, baseline, calibration, coarse, encoding, registry, report
+from trainer import (
+    backbone,
+    baseline,
+    calibration,
+    coarse,
+    encoding,
+    hints,
+    registry,
+    report,
+    sentences,
+)
 from trainer.calibration import Floats
 from trainer.card import model_card, notice
 from trainer.course import Trained
@@ -24,6 +34,7 @@ from trainer.fitting import Fitting
 from trainer.folds import stratified
 from trainer.material import Material, gather
 from trainer.recipe import Recipe
+from trainer.sentences import Sentences
 from trainer.training import Say
 
 ARTIFACTS = Path("artifacts")
@@ -75,14 +86,33 @@ def make(
     say(_counted(material))
     texts = [message.text for message in learned]
     fitting = begin(recipe, texts, place.work, workers, say)
-    pool = Pool(fitting, material)
+    hinting = hinted_by(recipe, say)
+    pool = Pool(fitting, material, hinting)
     trained = pool.train()
     judged = pool.unseen(trained)
     judged += asked(fitting, trained, material.unseen)
     artifact = registry.draft(fitting, trained, *settle(recipe, judged))
     if not workers.leads:
         return place.of(artifact.manifest.version), artifact
-    return write(artifact, trained, material, judged, place)
+    return write(artifact, trained, material, judged, place, said_of(hinting))
+
+
+def hinted_by(recipe: Recipe, say: Say) -> Sentences | None:
+    """The model of sentences that a recipe wants hints of. Raises as ``sentences.load`` does."""
+    return sentences.load(recipe.hints, say) if recipe.hints and recipe.hint_weight else None
+
+
+def hinted(examples: Examples, hinting: Sentences | None, fitting: Fitting) -> Examples:
+    """Examples with the hints of a model of sentences, where there is one."""
+    if hinting is None:
+        return examples
+    given = hints.of_sentences(hinting, examples.texts, fitting.folder, fitting.workers)
+    return replace(examples, hints=given)
+
+
+def said_of(hinting: Sentences | None) -> dict[str, Any]:
+    """What the manifest says of the model that gave hints."""
+    return {} if hinting is None else {"hints": hinting.origin}
 
 
 def _counted(material: Material) -> str:
@@ -150,7 +180,9 @@ class Pool:
     First the prepared ones, training's and validation's, then what is added.
     """
 
-    def __init__(self, fitting: Fitting, material: Material) -> None:
+    def __init__(
+        self, fitting: Fitting, material: Material, hinting: Sentences | None = None
+    ) -> None:
         self.fitting = fitting
         recipe, folds = fitting.recipe, fitting.recipe.folds
         self.prepared = [*material.base, *material.parts["validation"]]
@@ -162,6 +194,7 @@ class Pool:
             groups = [2 * n + group for n, group in zip(numbers, groups, strict=False)]
         groups[len(self.prepared) :] = [-1] * len(material.more)
         learned = examples(self.prepared, material, recipe)
+        learned = hinted(learned, hinting, fitting)
         self.reader = fitting.reader(learned, groups=groups)
         self.plain = fitting.reader(learned, plain=True)
         self.base = range(base)

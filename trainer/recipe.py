@@ -119,10 +119,12 @@ class Recipe(BaseModel):
     teacher_weight: Share = Field(
         default=0.7, description="of the teacher's score beside a known label, in distilling"
     )
+    hints: str = Field(
+        default="",
+        description="a pretrained model of sentences to give hints; else a teacher's middle does",
+    )
     hint_weight: float = Field(
-        default=0.0,
-        ge=0,
-        description="of the distance to the teacher's hints in the loss, in distilling, 0: off",
+        default=0.0, ge=0, description="of the distance to the hints in the loss, 0: off"
     )
     keep: Literal["best", "last"] = Field(
         default="best", description="the epoch of the lowest validation loss, or the last"
