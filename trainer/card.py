@@ -21,9 +21,10 @@ CREDITS = {
     "trainer/corpus/contrasts": "written by hand for filterd, Apache-2.0",
     "mendeley_sms.tsv": "SMS Phishing Dataset, Mendeley Data f45bkkt8pr, CC BY 4.0",
     "india_sms.tsv": "github.com/junioralive/india-spam-sms-classification, MIT",
-    "nus_sms.txt": "NUS SMS Corpus, Chen & Kan 2013, free for all to use",
-    "fortunes.txt": "Debian's package fortunes",
-    "tweets.txt": "VADER's test data, Hutto & Gilbert 2014, MIT",
+    "chats.tsv": "NUS SMS Corpus, Chen & Kan 2013, free to use, and BYU's Chit-Chat, MIT, all ham",
+    "quotes.tsv": "Debian's package fortunes, all ham",
+    "mails.tsv": "SpamAssassin's public corpus of 2002-2003, CC0 by npm's @stdlib, cut short",
+    "tweets.tsv": "VADER's test data, Hutto & Gilbert 2014, MIT, all ham",
     "prose.tsv": "reviews and editorials of VADER's test data, Hutto & Gilbert 2014, MIT, all ham",
 }
 """By file name, of the sources that the starter learned from."""
@@ -90,6 +91,8 @@ def _data(source: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
         lines.append(f"- learned from too: {count:,} messages of {name}{_credit(name)}")
     for name, count in data.get("texts", {}).items():
         lines.append(f"- {count:,} texts of {name}, by the teacher's score alone{_credit(name)}")
+    if hinting := data.get("hints"):
+        lines.append(f"- hints by {hinting['name']} ({hinting['obtained']}, {hinting['licence']})")
     if "teacher" in data:
         lines.append(f"- its teacher: {data['teacher']}")
     return lines

@@ -114,22 +114,22 @@ def test_hints_are_kept_and_tell_texts_apart(
         ),
     )
     texts = ["come home", "come home", "win a prize now", "ok", "free prize now"]
-    found = hints.hints(loaded, texts, tmp_path / "work", ALONE)
+    found = hints.of_teacher(loaded, texts, tmp_path / "work", ALONE)
     assert found.shape[0] == 5
     assert found.std().item() == pytest.approx(1, abs=1e-5)
     assert not torch.allclose(found[0], found[2], atol=0.1)
     computed = []
-    means = hints._means
-    monkeypatch.setattr(hints, "_means", lambda *given: computed.append(given[1]) or means(*given))
-    assert torch.equal(hints.hints(loaded, texts, tmp_path / "work", ALONE), found)
-    hints.hints(loaded, ["not before", *texts], tmp_path / "work", ALONE)
+    means = hints._middle
+    monkeypatch.setattr(hints, "_middle", lambda *given: computed.append(given[1]) or means(*given))
+    assert torch.equal(hints.of_teacher(loaded, texts, tmp_path / "work", ALONE), found)
+    hints.of_teacher(loaded, ["not before", *texts], tmp_path / "work", ALONE)
     assert computed == [["not before"]]
 
 
 def test_what_another_run_has_put_there_meanwhile_stays(tmp_path: Path) -> None:
     for number, name in enumerate("abc"):
         opinions._add(tmp_path / "opinions.json", {name: number / 2})
-        hints._add(tmp_path / "hints.npz", {name: np.full(3, number, dtype=np.float32)})
+        hints._add(tmp_path / "hints.npz", {name: np.full(3, number, dtype=np.float16)})
     assert opinions._read(tmp_path / "opinions.json") == {"a": 0, "b": 0.5, "c": 1}
     means = hints._read(tmp_path / "hints.npz")
     assert {name: mean.tolist() for name, mean in means.items()} == {

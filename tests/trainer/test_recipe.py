@@ -53,6 +53,7 @@ OTHERS = {
     "label_smoothing": "0.25",
     "average": "0.5",
     "teacher_weight": "0.25",
+    "hints": "minilm-l6-wheel",
     "hint_weight": "0.5",
     "keep": "last",
     "evaluate_every": "50",
