@@ -37,7 +37,7 @@ _PLAIN = {
     "\u2800": " ",  # a braille cell without dots
 }
 
-_STROKES = str.maketrans("øØđĐłŁħĦı", "oOdDlLhHi")
+_STROKES = str.maketrans("øØđĐłŁħĦıŧŦɨƗƀɃɇɆƶƵ", "oOdDlLhHitTiIbBeEzZ")
 
 # A joiner says something in Arabic and in Indic scripts, where it follows a letter.
 _JOINED = re.compile(
@@ -131,7 +131,7 @@ def _unmark(text: str) -> str:
 
 def _unaccented(text: str) -> str:
     """Latin letters without accents and strokes; those of other scripts keep what is theirs."""
-    apart = unicodedata.normalize("NFD", text.translate(_STROKES))
+    apart = unicodedata.normalize("NFD", text).translate(_STROKES)
     return unicodedata.normalize("NFKC", _ACCENTS.sub("", apart))
 
 

@@ -121,7 +121,7 @@ def lookalikes(text: str, rng: random.Random) -> str:
 
 
 def accents(text: str, rng: random.Random) -> str:
-    """Accents on Latin letters, which the normalizer leaves: most languages have some."""
+    """Accents on Latin letters, which `confusables` leaves: most languages have some."""
     share = rng.uniform(0.1, 0.6)
     return "".join(
         rng.choice(among) if (among := _ACCENTED.get(letter)) and rng.random() < share else letter
@@ -222,7 +222,7 @@ _SHARES: dict[Alteration, int] = {
 ALTERATIONS: dict[str, Alteration] = {change.__name__: change for change in _SHARES}
 ALL = tuple(ALTERATIONS)
 DISGUISES = frozenset({"leet", "accents", "spelt_out"})
-"""What hides words from a filter, and stays in the normalised text."""
+"""What hides words from a filter, and stays in a text normalised as `confusables`."""
 
 
 def alter(text: str, rng: random.Random, amount: float, disguised: float = 1.0) -> str:

@@ -5,7 +5,7 @@ beside such a message: notices and their fakes, offers and talk of the same thin
 
 Their domains end in ``.example`` and so belong to nobody; a model must not learn that ending, so
 each gets one that is in use when it is read: at random for either label, and its own for a service
-that shortens links or hosts anybody's pages, for such links are what real messages have.
+whose links everybody writes, for such links are what real messages have.
 """
 
 from __future__ import annotations
@@ -25,18 +25,13 @@ ENDINGS = [
     *["top", "cc", "site", "online", "shop", "live"],
 ]
 SERVICES = {
-    **dict.fromkeys(("bit", "cutt", "ow"), "ly"),
-    **dict.fromkeys(("tinyurl", "youtube", "blogspot", "weebly"), "com"),
-    "t": "co",
+    **dict.fromkeys(("bit", "cutt"), "ly"),
+    **dict.fromkeys(("tinyurl", "youtube"), "com"),
+    **dict.fromkeys(("t", "wa"), "me"),
     "goo": "gl",
-    "is": "gd",
-    "wa": "me",
     "youtu": "be",
-    "lnkd": "in",
-    "web": "app",
-    "duckdns": "org",
 }
-"""What everybody's links begin with, or end with before the ending, and that ending."""
+"""Names that everybody's links begin with, of either label, and their endings."""
 _EXAMPLE = re.compile(r"([a-z0-9-]*)(\.| dot )example\b", re.IGNORECASE)
 _UNSEEN = "[\u200b-\u200d\u2060\ufeff\u00ad]*"
 _DISGUISED = re.compile(

@@ -71,12 +71,11 @@ def distill(
     counts = unlabelled(sources.texts, [*labelled, *held_out])
     texts = [text for found in counts.values() for text in found]
     say(f"{len(labelled):,} labelled messages, {len(texts):,} more texts")
-    loaded = artifacts.load(teacher)
+    loaded, hinting = artifacts.load(teacher), make.hinted_by(recipe, say)
     everything = [*(message.text for message in labelled), *texts]
     known = make.examples(material.base, material, recipe)
     said = _said(recipe, loaded, (known.texts, texts), place, workers)
     examples = soft(recipe, known, texts, said)
-    hinting = make.hinted_by(recipe, say)
     if recipe.hint_weight:
         examples = replace(
             examples, hints=_hints(hinting, loaded, everything, (place.work, workers))
@@ -162,7 +161,9 @@ def crossed(
     everything = [*(message.text for message in known), *texts]
     master = _teachers_fitting(teacher, known, student)
     groups = [*stratified(pool, folds, student.recipe.seed), *[folds] * len(more)]
-    reader = master.reader(make.examples(pool, material, master.recipe), groups=groups)
+    taught_by = make.hinted_by(master.recipe, student.say)
+    mastered = make.hinted(make.examples(pool, material, master.recipe), taught_by, master)
+    reader = master.reader(mastered, groups=groups)
     examples = make.examples(pool, material, student.recipe)
     asked = master.reader(encoding.of(everything, [0.0] * len(everything)), plain=True)
     middle = None

@@ -20,8 +20,8 @@ class Examples:
     """What there is to learn: B texts.
 
     targets: P(spam) of each, (B,), 0 or 1 where a person said so · weights: of each, (B,), in the
-    loss · hints: what a teacher makes of each, (B, K), where there is one · kept: which are never
-    altered, none of them where empty.
+    loss · hints: what a larger model makes of each, (B, K), where there is one · kept: which are
+    never altered, none of them where empty.
     """
 
     texts: tuple[str, ...]

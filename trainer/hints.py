@@ -8,7 +8,6 @@ sentences, Reimers & Gurevych, 2020).
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -57,9 +56,7 @@ def of_sentences(model: Sentences, texts: Sequence[str], folder: Path, workers: 
     def means(chunk: Sequence[str], title: str) -> Tensor:
         return model.means(chunk, workers.device, title)
 
-    return _kept(
-        hashlib.sha256(model.sha256.encode()).hexdigest()[:12], means, texts, folder, workers
-    )
+    return _kept(model.key, means, texts, folder, workers)
 
 
 def _kept(

@@ -121,7 +121,8 @@ class Recipe(BaseModel):
     )
     hints: str = Field(
         default="",
-        description="a pretrained model of sentences to give hints; else a teacher's middle does",
+        description="a pretrained model of sentences for hints, read by the mean of its tokens; "
+        "else a teacher's middle gives them, in distilling",
     )
     hint_weight: float = Field(
         default=0.0, ge=0, description="of the distance to the hints in the loss, 0: off"
@@ -164,6 +165,8 @@ class Recipe(BaseModel):
         changed = self.alteration or self.joining or self.cut_words
         if self.trainable != "all" and changed and self.views < 2:
             raise ValueError("frozen blocks see no altered message with views = 1: give 2 or more")
+        if self.hints and not self.hint_weight:
+            raise ValueError("hints need a hint_weight above 0")
         if self.folds == 1:
             raise ValueError("folds must be 0, or 2 or more")
         if self.pooling == "last" and not self.max_length:

@@ -6,9 +6,11 @@ no model of the next word was, and knows nothing of spam.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,26 +23,28 @@ from trainer.progress import progress
 from trainer.training import Say
 
 LENGTH = 256
-"""Tokens read of a text; the model was trained on as many."""
+"""Tokens read of a text, where MiniLM's authors cut it; it was trained on shorter ones."""
 BATCH = 64
+TOKENS = "tokenizer.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Sentences:
-    """A model of sentences on this machine. sha256: of its weights · origin: as of a backbone."""
+    """A model of sentences on this machine. key: stands for all that decides what it makes of a
+    text · origin: as of a backbone.
+    """
 
     path: Path
-    sha256: str
+    key: str
     origin: dict[str, str]
 
     def means(self, texts: Sequence[str], device: torch.device, title: str) -> Tensor:
-        """What it makes of each text, (T, W), of length 1: the mean over its tokens."""
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging
+        """What it makes of each text, (T, W), of length 1: the mean over its tokens.
 
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        tokenizer = AutoTokenizer.from_pretrained(self.path, local_files_only=True)
-        model = AutoModel.from_pretrained(self.path, local_files_only=True).to(device).eval()
+        So MiniLM is meant to be read; one that is meant to be read at its first token, or behind
+        a prompt, is of less use. Raises ArtifactError for a folder that holds no such model.
+        """
+        tokenizer, model = self._read(device)
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
         found = torch.empty(len(texts), model.config.hidden_size)
         with progress(title, "text", total=len(texts)) as bar, torch.inference_mode():
@@ -60,6 +64,25 @@ class Sentences:
                 bar.update(len(chosen))
         return found
 
+    def _read(self, device: torch.device) -> tuple[Any, Any]:
+        """Tokenizer and model, which transformers has no types of."""
+        from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        here = {"local_files_only": True}
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self.path, **here)
+            model = AutoModel.from_pretrained(self.path, dtype=torch.float32, **here)
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ArtifactError(f"{self.path} holds no model of sentences: {reason}") from error
+        if tokenizer.pad_token is None:
+            raise ArtifactError(
+                f"{self.path} holds no model of sentences: its tokenizer has no token to pad with"
+            )
+        return tokenizer, model.to(device).eval()
+
 
 def load(name_or_path: str, say: Say) -> Sentences:
     """Find one, fetching it where it has a name and is not here yet.
@@ -70,6 +93,11 @@ def load(name_or_path: str, say: Say) -> Sentences:
     found = find(name_or_path, say)
     if not found.path.is_dir():
         raise ArtifactError(f"{found.path} is no folder in Hugging Face's form: hints need one")
+    tokens = found.path / TOKENS
+    if not tokens.is_file():
+        raise ArtifactError(f"{found.path} holds no {TOKENS}: hints need a folder that does")
     sha256 = digest(weight_files(found.path))
+    known = f"{sha256} {digest([tokens])} {LENGTH}"
     origin = {"name": found.name, "licence": found.licence, "obtained": found.obtained}
-    return Sentences(found.path, sha256, {**origin, "sha256": sha256})
+    key = hashlib.sha256(known.encode()).hexdigest()[:12]
+    return Sentences(found.path, key, {**origin, "sha256": sha256})

@@ -70,6 +70,12 @@ def test_accents_come_off_again(text: str, seed: int) -> None:
     assert len(altered) == len(text)
 
 
+@given(ENGLISH, st.integers(0, 999))
+def test_accents_are_undone_by_the_starters_normalizer(text: str, seed: int) -> None:
+    unaccented = normalizer("unaccented")
+    assert unaccented(ALTERATIONS["accents"](text, random.Random(seed))) == unaccented(text)
+
+
 def test_accents_are_left_by_the_normalizer() -> None:
     altered = ALTERATIONS["accents"]("next winner " * 20, random.Random(2))
     assert normalise(altered) == altered.strip()

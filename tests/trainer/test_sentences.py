@@ -15,8 +15,9 @@ from transformers import BertConfig, BertModel
 from filterd import artifact as artifacts
 from filterd.errors import ArtifactError, SettingsError, UnavailableError
 from tests.trainer.runs import prepared, tiny
-from trainer import hints, make, sentences
+from trainer import distillation, hints, make, sentences
 from trainer.dataset import Message
+from trainer.distillation import Sources
 from trainer.distributed import ALONE, CPU
 from trainer.make import Place
 
@@ -95,26 +96,68 @@ def test_a_recipe_learns_from_hints_without_a_teacher(
         return mse_loss(found, wanted, reduction=reduction)
 
     monkeypatch.setattr("trainer.training.F.mse_loss", watched)
-    recipe = tiny(hints=str(folder), hint_weight=5.0, epochs=4)
+    judged = {"folds": 2, "false_positive_rate": 0.4}
+    recipe = tiny(hints=str(folder), hint_weight=5.0, epochs=4, **judged)
     data, place = prepared(tmp_path / "data", small), Place(tmp_path / "out", tmp_path / "work")
     target, made = make.make(recipe, data, place, lambda _: None)
-    steps = len(seen) // recipe.epochs
-    assert sum(seen[-steps:]) < sum(seen[:steps])
+    steps = len(seen) // 3 // recipe.epochs  # three runs
+    assert sum(seen[3 * steps : 4 * steps]) < sum(seen[:steps])
     assert not [name for name in made.weights if "hint" in name]
     said = artifacts.load(target).manifest.data["hints"]
     assert (said["name"], said["obtained"]) == ("sentences", "from a local file or folder")
     assert "sentences" in (target / "README.md").read_text(encoding="utf-8")
 
 
-def test_what_cannot_give_hints_is_said(tmp_path: Path) -> None:
+def test_a_student_takes_them_for_its_teachers(
+    folder: Path, tmp_path: Path, small: list[Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    of_sentences = hints.of_sentences
+
+    def watched(model: sentences.Sentences, texts: Sequence[str], *rest: Any) -> torch.Tensor:
+        asked.append(len(texts))
+        return of_sentences(model, texts, *rest)
+
+    monkeypatch.setattr(hints, "of_sentences", watched)
+    monkeypatch.setattr(hints, "of_teacher", None)
+    data = prepared(tmp_path / "data", small)
+    judged = {"folds": 2, "false_positive_rate": 0.4, "epochs": 1}
+    recipe = tiny(hints=str(folder), hint_weight=1.0, **judged)
+    work = tmp_path / "work"
+    teacher, _ = make.make(recipe, data, Place(tmp_path / "teacher", work), lambda _: None)
+    assert len(asked) == 1
+    place = Place(tmp_path / "student", work)
+    _, made = distillation.distill(recipe, teacher, Sources(data), place, lambda _: None)
+    assert made.manifest.data["hints"]["name"] == "sentences"
+    assert len(asked) == 4  # the student's, and in its folds the teacher's own and the student's
+
+
+def test_what_cannot_give_hints_is_said(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "model.gguf").touch()
     with pytest.raises(ArtifactError, match="is no folder in Hugging Face's form"):
         sentences.load(str(tmp_path / "model.gguf"), print)
     with pytest.raises(SettingsError, match="no checkpoint 'nowhere/at/all'"):
         sentences.load("nowhere/at/all", print)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ArtifactError, match=r"holds no model\.safetensors"):
+    with pytest.raises(ArtifactError, match=r"holds no tokenizer\.json"):
         sentences.load(str(tmp_path / "empty"), print)
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}), encoding="utf-8"
+    )
+    with pytest.raises(ArtifactError, match="holds no model of sentences: its tokenizer has no"):
+        sentences.load(str(folder), print).means(TEXTS, CPU, "hints")
+    (folder / "config.json").write_text('{"model_type": "unheard-of"}', encoding="utf-8")
+    with pytest.raises(ArtifactError, match="holds no model of sentences: ") as error:
+        sentences.load(str(folder), print).means(TEXTS, CPU, "hints")
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="hints need a hint_weight above 0"):
+        tiny(hints=str(folder))
+
+
+def test_weights_of_half_precision_are_read(folder: Path) -> None:
+    BertModel.from_pretrained(folder).to(torch.bfloat16).save_pretrained(folder)
+    found = sentences.load(str(folder), print).means(TEXTS, CPU, "hints")
+    assert found.dtype == torch.float32
 
 
 @pytest.mark.timeout(600)
