@@ -86,6 +86,7 @@ def _beside(name: str) -> list[str]:
         "backbone": ["embedding="],
         "embedding": ["vocab_size=300"],
         "n_head": ["n_embd=16"],
+        "hints": ["hint_weight=1"],
     }.get(name, [])
 
 
