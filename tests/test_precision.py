@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from filterd import artifact, tuning
+from filterd import artifact, precision, tuning
 from filterd.artifact import Agreement, Artifact
 from filterd.classifier import Classifier
 from filterd.demo import sample
@@ -82,11 +82,12 @@ def test_artifact_that_int8_changes_refuses_it(loaded: Artifact) -> None:
     far = Agreement(max_difference=0.31, labels_equal=0.97, messages=1000)
     with pytest.raises(SettingsError, match=r"tiny-1 may not run so: .* 0\.310 and 97\.00%"):
         engine_of(loaded, int8=far, precision="int8")
-    assert engine_of(loaded, int8=far)._choices == ["fp32"]
+    assert "int8" not in engine_of(loaded, int8=far)._choices
 
 
 def test_auto_takes_what_is_fastest(loaded: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
     near = Agreement(max_difference=0.004, labels_equal=1.0, messages=1000)
+    monkeypatch.setattr(precision, "_has_bf16", lambda: False)  # some CPUs offer it, too
     for fastest in ("fp32", "int8"):
         engine = engine_of(loaded, int8=near)
 
