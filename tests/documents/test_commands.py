@@ -32,7 +32,7 @@ ELSEWHERE = {
     "make test": "this is it",
     ".venv/bin/pip install -c constraints.txt -e '.[train]'": "make test installs it",
     "scrape_configs:": "tests/deploy: promtool checks the whole file",
-    "trainer distill --recipe starter --teacher artifacts/smollm2 --extra india": "a record: "
+    "trainer train --recipe starter --extra india": "a record: "
     "data that is not ours to give, and half an hour",
 }
 """Beginnings of what is not run here, and where it is."""
