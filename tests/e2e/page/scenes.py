@@ -21,7 +21,10 @@ from tests.e2e.daemon import Daemon, Streams
 CHROMIUM = shutil.which("chromium")
 PATIENT_MS = 60_000
 TOKEN = "right-token"  # noqa: S105 - a test's
-SPAM = "You have won a $1000 prize, call now! Grüße 🎉 <img src=x onerror=alert(1)>"
+SPAM = (
+    "WINNER! You have won a $1000 cash prize, call 09061701461 now to claim! "
+    "Grüße 🎉 <img src=x onerror=alert(1)>"
+)
 SECOND = "mail-ingest-eu-central-1a-6f7d9c5b4-xk2lp-9108"
 
 IN_A_BROWSER = [

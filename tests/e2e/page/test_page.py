@@ -91,7 +91,7 @@ def test_message_is_tried(open_page: OpenPage) -> None:
     result = try_message(page, SPAM)
     expect(result.locator(".label")).to_have_text("spam")
     read = result.locator(".read")
-    assert read.evaluate("e => e.textContent") == SPAM
+    assert read.evaluate("e => e.textContent") == SPAM.replace("ü", "u")  # as the model reads it
     expect(read.locator("mark.strong").first).to_be_visible()
     assert page.locator("main img").count() == 0
     result = try_message(page, "Are we still on for lunch tomorrow?")
