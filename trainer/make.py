@@ -193,8 +193,7 @@ class Pool:
             numbers = stratified(self.prepared, folds, recipe.seed)
             groups = [2 * n + group for n, group in zip(numbers, groups, strict=False)]
         groups[len(self.prepared) :] = [-1] * len(material.more)
-        learned = examples(self.prepared, material, recipe)
-        learned = hinted(learned, hinting, fitting)
+        learned = hinted(examples(self.prepared, material, recipe), hinting, fitting)
         self.reader = fitting.reader(learned, groups=groups)
         self.plain = fitting.reader(learned, plain=True)
         self.base = range(base)
