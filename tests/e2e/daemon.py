@@ -35,6 +35,7 @@ class Daemon:
             "OUTPUT_STREAM": f"{prefix}:out",
             "DEAD_STREAM": f"{prefix}:dead",
             "CONSUMER": "one",
+            "PRECISION": "fp32",  # auto would pick by timing where a CPU multiplies bf16 itself
             **settings,
         }
         self._environment = {f"FILTERD_{name}": str(value) for name, value in given.items()}

@@ -50,7 +50,7 @@ def champions(folder: Path, texts: Sequence[str], count: int = 3) -> tuple[Champ
     scores = []
     for seed, name in enumerate(names):
         path = tiny_artifact(folder / name, version=name, seed=seed)
-        scores.append(Classifier.load(path).engine.score_texts(list(texts)))
+        scores.append(Classifier.load(path, precision="fp32").engine.score_texts(list(texts)))
     telling = [
         place
         for place, each in enumerate(zip(*scores, strict=True))

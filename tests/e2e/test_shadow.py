@@ -59,7 +59,7 @@ def test_the_shadow_compares_a_share_and_writes_what_differs(
     eventually(lambda: streams.exactly_once(ids), "all settled", within_s=60)
     seen = [(id_, text) for id_, text in zip(ids, sample, strict=True) if chosen(id_.decode(), 0.5)]
     assert 0.3 < len(seen) / len(ids) < 0.7
-    both = [Classifier.load(registry.folder / name) for name in ("old", "new")]
+    both = [Classifier.load(registry.folder / name, precision="fp32") for name in ("old", "new")]
     old, new = (each.classify([text for _, text in seen]) for each in both)
     expected = {
         id_: (a, b) for (id_, _), a, b in zip(seen, old, new, strict=True) if a.label != b.label
