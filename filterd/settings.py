@@ -250,10 +250,11 @@ def read(model: type[M], overrides: Mapping[str, Any]) -> M:
 
 
 def _refuse_misspelt(names: Iterable[str], prefix: str, fields: Iterable[str]) -> None:
-    known = [prefix + field.upper() for field in fields]
+    known = [field.upper() for field in fields]
     for name in names:
         upper = name.upper()
-        if not upper.startswith(prefix) or upper in known or KUBERNETES.fullmatch(upper):
+        bare = upper.removeprefix(prefix)
+        if not upper.startswith(prefix) or bare in known or KUBERNETES.fullmatch(upper):
             continue
-        near = difflib.get_close_matches(upper, known, n=1, cutoff=0.0)
-        raise SettingsError(f"no setting is called {name}: did you mean {near[0]}?")
+        near = difflib.get_close_matches(bare, known, n=1, cutoff=0.0)
+        raise SettingsError(f"no setting is called {name}: did you mean {prefix}{near[0]}?")

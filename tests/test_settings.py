@@ -127,6 +127,7 @@ def test_streams_must_differ(names: dict[str, str], said: str) -> None:
         ("filterd_claim_idle", "FILTERD_CLAIM_IDLE_S"),
         ("FILTERD_PORT_HTTP", "FILTERD_HTTP_PORT"),
         ("FILTERD_TRESHOLD", "FILTERD_THRESHOLD"),
+        ("FILTERD_BATCH", "FILTERD_MAX_BATCH_TOKENS"),
     ],
 )
 def test_misspelt_name_is_answered_with_the_nearest(

@@ -5,7 +5,8 @@ beside such a message: notices and their fakes, offers and talk of the same thin
 
 Their domains end in ``.example`` and so belong to nobody; a model must not learn that ending, so
 each gets one that is in use when it is read: at random for either label, and its own for a service
-whose links everybody writes, for such links are what real messages have.
+whose links everybody writes, for such links are what real messages have. Telephone numbers lack
+their last digits (``07911 12xxxx``), so that they are nobody's; any stand there when they are read.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ _DISGUISED = re.compile(
 )
 """As in ``shop[.]example``, ``shop,example`` and ``shop . exam\u200bple``."""
 
+_MASKED = re.compile(r"(?<![\w*])[+(]{0,2}\d[\dx ()/.-]*xx[\dx ()/.-]*(?!\w)")
+NUMBER = 6
+"""Digits, masked ones among them, of the shortest telephone number; accounts' ends are shorter."""
+
 
 def messages() -> list[Message]:
     """All but the contrasts; the same every time."""
@@ -51,16 +56,28 @@ def contrasts() -> list[Message]:
 
 
 def _of(folder: Path) -> list[Message]:
-    plain, disguised = random.Random(0), random.Random(1)  # noqa: S311 - reproducible, not secret
+    plain, disguised, digits = map(random.Random, range(3))
     found = [message for path in sorted(folder.glob("*.tsv")) for message in read_file(path)]
     return [
         Message(
-            _ended(_DISGUISED, _ended(_EXAMPLE, message.text, plain), disguised),
+            _dialled(_ended(_DISGUISED, _ended(_EXAMPLE, message.text, plain), disguised), digits),
             message.label,
             row,
         )
         for row, message in enumerate(found, start=1)
     ]
+
+
+def _dialled(text: str, rng: random.Random) -> str:
+    """A text with digits in place of those that its telephone numbers lack."""
+
+    def dialled(found: re.Match[str]) -> str:
+        number = found[0]
+        if sum(character.isdigit() or character == "x" for character in number) < NUMBER:
+            return number
+        return re.sub("x", lambda _: rng.choice("0123456789"), number)
+
+    return _MASKED.sub(dialled, text)
 
 
 def _ended(pattern: re.Pattern[str], text: str, rng: random.Random) -> str:

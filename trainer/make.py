@@ -87,6 +87,8 @@ def make(
     texts = [message.text for message in learned]
     fitting = begin(recipe, texts, place.work, workers, say)
     hinting = hinted_by(recipe, say)
+    if recipe.hint_weight and hinting is None:
+        say("no hints: hint_weight is for a teacher's middle in distilling, or for --set hints=")
     pool = Pool(fitting, material, hinting)
     trained = pool.train()
     judged = pool.unseen(trained)
