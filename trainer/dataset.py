@@ -234,7 +234,11 @@ def _column(
             found = [column for column in header if column.strip().lower() == guess]
             if len(found) == 1:
                 return found[0]
-    what = f"no column {wanted!r}" if wanted is not None else "no column known by its name"
+    what = (
+        f"no column {wanted!r}"
+        if wanted is not None
+        else f"no column of the {guesses[0]} is known by its name"
+    )
     raise DataError(
         f"{name}: {what}; name it {guesses[0]}, or give trainer prepare {option}, "
         f"one of: {', '.join(header)}"

@@ -25,7 +25,7 @@ from trainer.encoding import Encoder
 from trainer.opinions import key
 from trainer.progress import progress
 from trainer.recipe import of_artifact
-from trainer.sentences import Sentences
+from trainer.sentences import Done, Sentences
 
 KEPT = np.float16
 Means = NDArray[np.float16]
@@ -44,8 +44,8 @@ FARTHEST = 5.0
 def of_teacher(teacher: Artifact, texts: Sequence[str], folder: Path, workers: Workers) -> Tensor:
     """What the teacher's middle makes of each text, (T, AXES) or as wide as that, of variance 1."""
 
-    def means(chunk: Sequence[str], title: str) -> Tensor:
-        return _middle(teacher, chunk, workers.device, f"teacher's {title}")
+    def means(chunk: Sequence[str], done: Done) -> Tensor:
+        return _middle(teacher, chunk, workers.device, done)
 
     return _kept(teacher.manifest.version, means, texts, folder, workers)
 
@@ -53,15 +53,15 @@ def of_teacher(teacher: Artifact, texts: Sequence[str], folder: Path, workers: W
 def of_sentences(model: Sentences, texts: Sequence[str], folder: Path, workers: Workers) -> Tensor:
     """What a model of sentences makes of each text, (T, AXES) or as wide as that, of variance 1."""
 
-    def means(chunk: Sequence[str], title: str) -> Tensor:
-        return model.means(chunk, workers.device, title)
+    def means(chunk: Sequence[str], done: Done) -> Tensor:
+        return model.means(chunk, workers.device, done)
 
     return _kept(model.key, means, texts, folder, workers)
 
 
 def _kept(
     name: str,
-    means: Callable[[Sequence[str], str], Tensor],
+    means: Callable[[Sequence[str], Done], Tensor],
     texts: Sequence[str],
     folder: Path,
     workers: Workers,
@@ -75,10 +75,11 @@ def _kept(
     if workers.local_rank == 0:
         known = _read(path)
         waiting = list({key(text): text for text in texts if key(text) not in known}.values())
-        for start in range(0, len(waiting), CHUNK):
-            chunk = waiting[start : start + CHUNK]
-            found = means(chunk, f"hints, {start:,} of {len(waiting):,}").numpy().astype(KEPT)
-            _add(path, dict(zip(map(key, chunk), found, strict=True)))
+        with progress("hints", "text", total=len(waiting)) as bar:
+            for start in range(0, len(waiting), CHUNK):
+                chunk = waiting[start : start + CHUNK]
+                found = means(chunk, bar.update).numpy().astype(KEPT)
+                _add(path, dict(zip(map(key, chunk), found, strict=True)))
     workers.wait()
     known = _read(path)
     rows = np.stack([known[key(text)] for text in texts]).astype(np.float32)
@@ -117,7 +118,7 @@ def _where(device: torch.device) -> str:
     return "" if device.type == "cpu" else f"-{device.type}"
 
 
-def _middle(teacher: Artifact, texts: Sequence[str], device: torch.device, title: str) -> Tensor:
+def _middle(teacher: Artifact, texts: Sequence[str], device: torch.device, done: Done) -> Tensor:
     """The mean hidden state over each text's tokens, (T, W)."""
     manifest = teacher.manifest
     model = build(teacher, device, "fp32")
@@ -125,10 +126,8 @@ def _middle(teacher: Artifact, texts: Sequence[str], device: torch.device, title
     encoder = Encoder(of_artifact(manifest), teacher.tokenizer, manifest.max_length)
     ids = encoder.plain(encoding.of(texts, [0.0] * len(texts))).ids
     found = torch.empty(len(ids), manifest.model.n_embd)
-    total = sum(map(len, ids))
-    with progress(title, "token", total=total, unit_scale=True) as bar:
-        todo = list(features.batches(ids, features.budget_on(model)))
-        for batch, parts in features.side_by_side(model, stop, ids, todo):
-            found[batch] = torch.stack([part.mean(0) for part in parts])
-            bar.update(sum(len(ids[index]) for index in batch))
+    todo = list(features.batches(ids, features.budget_on(model)))
+    for batch, parts in features.side_by_side(model, stop, ids, todo):
+        found[batch] = torch.stack([part.mean(0) for part in parts])
+        done(len(batch))
     return found

@@ -7,7 +7,7 @@ no model of the next word was, and knows nothing of spam.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,15 @@ from torch.nn import functional as F  # noqa: N812 - the name that all of torch'
 from filterd.errors import ArtifactError
 from trainer.pretrained.fetching import find
 from trainer.pretrained.weights import digest, weight_files
-from trainer.progress import progress
 from trainer.training import Say
 
 LENGTH = 256
 """Tokens read of a text, where MiniLM's authors cut it; it was trained on shorter ones."""
 BATCH = 64
 TOKENS = "tokenizer.json"
+
+Done = Callable[[int], object]
+"""Hears of progress, in texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +40,17 @@ class Sentences:
     key: str
     origin: dict[str, str]
 
-    def means(self, texts: Sequence[str], device: torch.device, title: str) -> Tensor:
+    def means(self, texts: Sequence[str], device: torch.device, done: Done) -> Tensor:
         """What it makes of each text, (T, W), of length 1: the mean over its tokens.
 
         So MiniLM is meant to be read; one that is meant to be read at its first token, or behind
-        a prompt, is of less use. Raises ArtifactError for a folder that holds no such model.
+        a prompt, is of less use. done: is told how many texts more have been read. Raises
+        ArtifactError for a folder that holds no such model.
         """
         tokenizer, model = self._read(device)
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
         found = torch.empty(len(texts), model.config.hidden_size)
-        with progress(title, "text", total=len(texts)) as bar, torch.inference_mode():
+        with torch.inference_mode():
             for start in range(0, len(order), BATCH):
                 chosen = order[start : start + BATCH]
                 batch = tokenizer(
@@ -61,7 +64,7 @@ class Sentences:
                 read = batch["attention_mask"].unsqueeze(-1).to(hidden)
                 mean = (hidden * read).sum(1) / read.sum(1)
                 found[chosen] = F.normalize(mean, dim=1).cpu()
-                bar.update(len(chosen))
+                done(len(chosen))
         return found
 
     def _read(self, device: torch.device) -> tuple[Any, Any]:

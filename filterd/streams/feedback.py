@@ -84,7 +84,7 @@ class FeedbackStream:
         return str(added.decode())
 
     def _with_message(self, correction: Correction) -> Correction:
-        entry = entry_id(correction.entry or "", "the entry to correct")
+        entry = entry_id(correction.entry or "", "what to correct (its verdict says: entry)")
         stream = correction.stream or self.inputs[0]
         if stream not in self.inputs:
             raise FeedbackError(f"messages are in {', '.join(self.inputs)}, not in {stream}")

@@ -31,7 +31,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 def prepared(capsys: pytest.CaptureFixture[str], content: bytes) -> None:
     Path("own.tsv").write_bytes(content)
-    code, out, _ = run(capsys, "prepare", "--source", "sms-spam-collection", "--path", "own.tsv")
+    code, out, _ = run(capsys, "prepare", "--path", "own.tsv")
     assert code == 0
     assert out.endswith(f"wrote {Path('data/own')}\n")
 
@@ -139,7 +139,7 @@ def test_one_text_with_both_labels_is_reported(
     Path("own.tsv").write_bytes(
         small_tsv + b"ham\tboth\nspam\tBoth \nham\tsee you at lunch number 0\n"
     )
-    code, out, _ = run(capsys, "prepare", "--source", "sms-spam-collection", "--path", "own.tsv")
+    code, out, _ = run(capsys, "prepare", "--path", "own.tsv")
     assert code == 0
     lines = out.splitlines()
     assert lines[:3] == [

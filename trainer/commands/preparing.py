@@ -12,12 +12,14 @@ from trainer.commands.options import DEFAULT_DATA, AnyPath, ExistingPath, debug_
 
 @click.command()
 @debug_option
-@click.option("--source", type=click.Choice(["sms-spam-collection"]), required=True)
+@click.option(
+    "--source", type=click.Choice(["sms-spam-collection"]), help="A public set to download."
+)
 @click.option(
     "--path",
     type=ExistingPath,
-    help="A local zip, file or folder instead of the download; or your own labelled messages as "
-    ".csv, .tsv, .jsonl or .parquet.",
+    help="Your own labelled messages as .csv, .tsv, .jsonl or .parquet; or a local zip, file or "
+    "folder of the public set instead of the download.",
 )
 @click.option("--url", help="Another address to download the zip from.")
 @click.option(
@@ -30,7 +32,7 @@ from trainer.commands.options import DEFAULT_DATA, AnyPath, ExistingPath, debug_
 @click.option("--text-column", help="Own data: the text's column, where it cannot be guessed.")
 @click.option("--label-column", help="Own data: the label's column, where it cannot be guessed.")
 def prepare(
-    source: str,
+    source: str | None,
     path: Path | None,
     url: str | None,
     output: Path | None,
@@ -43,6 +45,8 @@ def prepare(
     from trainer import prepare as preparing
     from trainer import source as sources
 
+    if source is None and path is None:
+        raise click.UsageError("Give --path with your own messages, or --source with a public set.")
     if path and url:
         raise SettingsError("--path and --url exclude each other")
     found = sources.local(path) if path else sources.download(url or sources.URL)
