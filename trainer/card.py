@@ -17,8 +17,8 @@ SMS_LIMITS = """\
 - Somebody who means to get past it will. It reads text alone: no sender, no links behind words.
 """
 CREDITS = {
-    "trainer/corpus": "written by hand for filterd, Apache-2.0",
-    "trainer/corpus/contrasts": "written by hand for filterd, Apache-2.0",
+    "trainer/corpus": "written for filterd, Apache-2.0",
+    "trainer/corpus/contrasts": "written for filterd, Apache-2.0",
     "mendeley_sms.tsv": "SMS Phishing Dataset, Mendeley Data f45bkkt8pr, CC BY 4.0",
     "india_sms.tsv": "github.com/junioralive/india-spam-sms-classification, MIT",
     "chats.tsv": "NUS SMS Corpus, Chen & Kan 2013, free to use, and BYU's Chit-Chat, MIT, all ham",

@@ -1,12 +1,13 @@
-"""The project's own labelled messages, written by hand for it, in ``corpus/``.
+"""The project's own labelled messages, written for it, in ``corpus/``.
 
 Those in ``corpus/contrasts/`` have the surface of one label and the meaning of the other, or stand
 beside such a message: notices and their fakes, offers and talk of the same things.
 
 Their domains end in ``.example`` and so belong to nobody; a model must not learn that ending, so
 each gets one that is in use when it is read: at random for either label, and its own for a service
-whose links everybody writes, for such links are what real messages have. Telephone numbers lack
-their last digits (``07911 12xxxx``), so that they are nobody's; any stand there when they are read.
+whose links everybody writes, for such links are what real messages have. Telephone numbers and
+others lack some digits (``07911 12xxxx``), so that they are nobody's; any stand there when they
+are read.
 """
 
 from __future__ import annotations
@@ -40,9 +41,14 @@ _DISGUISED = re.compile(
 )
 """As in ``shop[.]example``, ``shop,example`` and ``shop . exam\u200bple``."""
 
-_MASKED = re.compile(r"(?<![\w*])[+(]{0,2}\d[\dx ()/.-]*xx[\dx ()/.-]*(?!\w)")
-NUMBER = 6
-"""Digits, masked ones among them, of the shortest telephone number; accounts' ends are shorter."""
+_MASKED = re.compile(
+    r"(?<![A-Za-z0-9*£$€.])"
+    r"\+?\(?\d[\dx]+\)?(?:[ -](?:\(?[\dx]*\d[\dx]+\)?|[\dx]+\d|x{3,}))*"
+    r"(?![A-Za-z0-9])"
+)
+LENGTHS = range(5, 14)
+"""Digits, masked ones among them, of what is filled: short codes to telephone numbers. Ends of
+accounts are shorter, cards longer."""
 
 
 def messages() -> list[Message]:
@@ -73,11 +79,18 @@ def _dialled(text: str, rng: random.Random) -> str:
 
     def dialled(found: re.Match[str]) -> str:
         number = found[0]
-        if sum(character.isdigit() or character == "x" for character in number) < NUMBER:
+        if not _is_masked(number):
             return number
         return re.sub("x", lambda _: rng.choice("0123456789"), number)
 
     return _MASKED.sub(dialled, text)
+
+
+def _is_masked(number: str) -> bool:
+    """Whether digits are missing: in ``24x7``, ``4x100`` and ``0x80070057`` none are."""
+    masks, length = number.count("x"), sum(sign in "0123456789x" for sign in number)
+    alone = masks == 1 and number[0] in "0+" and number[1] != "x"
+    return (masks > 1 or alone) and length in LENGTHS
 
 
 def _ended(pattern: re.Pattern[str], text: str, rng: random.Random) -> str:

@@ -75,7 +75,7 @@ def _kept(
     if workers.local_rank == 0:
         known = _read(path)
         waiting = list({key(text): text for text in texts if key(text) not in known}.values())
-        with progress("hints", "text", total=len(waiting)) as bar:
+        with progress("hints", "text", total=len(waiting), disable=not waiting) as bar:
             for start in range(0, len(waiting), CHUNK):
                 chunk = waiting[start : start + CHUNK]
                 found = means(chunk, bar.update).numpy().astype(KEPT)

@@ -88,7 +88,7 @@ def make(
     fitting = begin(recipe, texts, place.work, workers, say)
     hinting = hinted_by(recipe, say)
     if recipe.hint_weight and hinting is None:
-        say("no hints: hint_weight is for a teacher's middle in distilling, or for --set hints=")
+        say("hint_weight does nothing here: no teacher, and the recipe names no hints")
     pool = Pool(fitting, material, hinting)
     trained = pool.train()
     judged = pool.unseen(trained)

@@ -110,8 +110,7 @@ def read_parts(folder: Path) -> Parts:
     """The three splits of a prepared folder. Raises DataError saying how to make it."""
     if folder.is_file():
         raise DataError(
-            f"{folder} is a file: make a prepared folder of it with "
-            f"trainer prepare --source sms-spam-collection --path {folder}"
+            f"{folder} is a file: make a prepared folder of it with trainer prepare --path {folder}"
         )
     missing = [name for name in SHARES if not (folder / f"{name}.csv").is_file()]
     if missing:

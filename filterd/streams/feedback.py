@@ -84,7 +84,9 @@ class FeedbackStream:
         return str(added.decode())
 
     def _with_message(self, correction: Correction) -> Correction:
-        entry = entry_id(correction.entry or "", "what to correct (its verdict says: entry)")
+        entry = entry_id(
+            correction.entry or "", "the message to correct (field 'entry' of its verdict)"
+        )
         stream = correction.stream or self.inputs[0]
         if stream not in self.inputs:
             raise FeedbackError(f"messages are in {', '.join(self.inputs)}, not in {stream}")

@@ -60,7 +60,9 @@ def alone(folder: Path, text: str) -> torch.Tensor:
 
 
 def test_a_text_is_the_mean_of_its_own_tokens(folder: Path) -> None:
-    found = sentences.load(str(folder), print).means(TEXTS, CPU, id)
+    done: list[int] = []
+    found = sentences.load(str(folder), print).means(TEXTS, CPU, done.append)
+    assert sum(done) == len(TEXTS)
     wanted = torch.stack([alone(folder, text) for text in TEXTS])
     assert torch.allclose(found, wanted, atol=1e-5)
     assert torch.allclose(found.norm(dim=1), torch.ones(len(TEXTS)), atol=1e-5)
@@ -145,10 +147,10 @@ def test_what_cannot_give_hints_is_said(folder: Path, tmp_path: Path) -> None:
         json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}), encoding="utf-8"
     )
     with pytest.raises(ArtifactError, match="holds no model of sentences: its tokenizer has no"):
-        sentences.load(str(folder), print).means(TEXTS, CPU, id)
+        sentences.load(str(folder), print).means(TEXTS, CPU, [].append)
     (folder / "config.json").write_text('{"model_type": "unheard-of"}', encoding="utf-8")
     with pytest.raises(ArtifactError, match="holds no model of sentences: ") as error:
-        sentences.load(str(folder), print).means(TEXTS, CPU, id)
+        sentences.load(str(folder), print).means(TEXTS, CPU, [].append)
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="hints need a hint_weight above 0"):
         tiny(hints=str(folder))
@@ -156,7 +158,7 @@ def test_what_cannot_give_hints_is_said(folder: Path, tmp_path: Path) -> None:
 
 def test_weights_of_half_precision_are_read(folder: Path) -> None:
     BertModel.from_pretrained(folder).to(torch.bfloat16).save_pretrained(folder)
-    found = sentences.load(str(folder), print).means(TEXTS, CPU, id)
+    found = sentences.load(str(folder), print).means(TEXTS, CPU, [].append)
     assert found.dtype == torch.float32
 
 
@@ -174,6 +176,6 @@ def test_the_real_one_knows_what_belongs_together() -> None:
             "who won the match last night?",
         ],
         CPU,
-        id,
+        [].append,
     )
     assert parcel @ delivery > 0.4 > parcel @ football

@@ -45,7 +45,7 @@ def prepare(
     from trainer import prepare as preparing
     from trainer import source as sources
 
-    if source is None and path is None:
+    if not (source or path or url):
         raise click.UsageError("Give --path with your own messages, or --source with a public set.")
     if path and url:
         raise SettingsError("--path and --url exclude each other")
