@@ -1,13 +1,13 @@
 """The project's own labelled messages, written for it, in ``corpus/``.
 
 Those in ``corpus/contrasts/`` have the surface of one label and the meaning of the other, or stand
-beside such a message: notices and their fakes, offers and talk of the same things.
+beside such a message: notices and their fakes, offers and talk of the same things; in
+``lifelike-*`` they have the kinds and proportions of real traffic.
 
 Their domains end in ``.example`` and so belong to nobody; a model must not learn that ending, so
 each gets one that is in use when it is read: at random for either label, and its own for a service
-whose links everybody writes, for such links are what real messages have. Telephone numbers and
-others lack some digits (``07911 12xxxx``), so that they are nobody's; any stand there when they
-are read.
+whose links everybody writes, for such links are what real messages have. A number that lacks
+digits (``07911 12xxxx``), so that it is nobody's, gets some when it is read.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ _DISGUISED = re.compile(
 
 _MASKED = re.compile(
     r"(?<![A-Za-z0-9*£$€.])"
-    r"\+?\(?\d[\dx]+\)?(?:[ -](?:\(?[\dx]*\d[\dx]+\)?|[\dx]+\d|x{3,}))*"
+    r"\+?\(?\d[\dx]+\)?(?:[ -]\(?(?=[\dx]*\d|xxx)[\dx]{2,}\)?)*"
     r"(?![A-Za-z0-9])"
 )
+"""Groups of digits and x, as one writes a number."""
 LENGTHS = range(5, 14)
 """Digits, masked ones among them, of what is filled: short codes to telephone numbers. Ends of
 accounts are shorter, cards longer."""
@@ -75,7 +76,7 @@ def _of(folder: Path) -> list[Message]:
 
 
 def _dialled(text: str, rng: random.Random) -> str:
-    """A text with digits in place of those that its telephone numbers lack."""
+    """A text with digits in place of those that its numbers lack."""
 
     def dialled(found: re.Match[str]) -> str:
         number = found[0]

@@ -233,6 +233,12 @@ def test_wrong_use_is_2(capsys: pytest.CaptureFixture[str], arguments: list[str]
     assert (code, out, err.count("\n")) == (2, "", 1)
 
 
+def test_an_address_alone_is_of_the_public_set(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "prepare", "--url", "http://127.0.0.1:9/sms.zip")
+    assert code == 1
+    assert "http://127.0.0.1:9/sms.zip" in err
+
+
 def test_path_and_url_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     source = ["--source", "sms-spam-collection"]
     code, _, err = run(capsys, "prepare", *source, "--path", ".", "--url", "http://x")

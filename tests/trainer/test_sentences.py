@@ -110,6 +110,14 @@ def test_a_recipe_learns_from_hints_without_a_teacher(
     assert "sentences" in (target / "README.md").read_text(encoding="utf-8")
 
 
+def test_a_weight_of_hints_that_nobody_gives_is_said(tmp_path: Path, small: list[Message]) -> None:
+    said: list[str] = []
+    recipe = tiny(hint_weight=1.0, epochs=1, folds=2, false_positive_rate=0.4)
+    place = Place(tmp_path / "out", tmp_path / "work")
+    make.make(recipe, prepared(tmp_path / "data", small), place, said.append)
+    assert [line for line in said if "hint_weight does nothing here" in line]
+
+
 def test_a_student_takes_them_for_its_teachers(
     folder: Path, tmp_path: Path, small: list[Message], monkeypatch: pytest.MonkeyPatch
 ) -> None:
