@@ -64,7 +64,7 @@ def test_int8_scores_are_the_same_beside_an_outlier(coarse: Engine, texts: list[
     outlier = "\U0001f911" * 60 + "$$$ " * 90
     beside = coarse.score_texts([outlier, *texts, outlier])[1:-1]
     alone = [coarse.score_texts([text])[0] for text in texts]
-    assert beside == pytest.approx(alone, abs=1e-3)  # a rounding to the next byte, here and there
+    assert beside == pytest.approx(alone, abs=5e-3)  # a rounding to the next byte, here and there
 
 
 def test_int8_is_near(starter: Classifier, coarse: Engine) -> None:
