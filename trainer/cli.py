@@ -9,7 +9,15 @@ from typing import NoReturn
 import click
 
 from filterd.errors import FilterdError
-from trainer.commands import cascading, keeping, measuring, preparing, retraining, training
+from trainer.commands import (
+    cascading,
+    composing,
+    keeping,
+    measuring,
+    preparing,
+    retraining,
+    training,
+)
 from trainer.commands.options import State, debug_option
 
 
@@ -25,6 +33,7 @@ for _command in (
     training.train,
     training.distill,
     training.fetch,
+    composing.compose,
     measuring.evaluate,
     cascading.cascade,
     retraining.retrain,

@@ -22,7 +22,7 @@ from filterd.precision import build
 from trainer import durable, encoding, features
 from trainer.distributed import Workers
 from trainer.encoding import Encoder
-from trainer.opinions import key
+from trainer.opinions import key, where
 from trainer.progress import progress
 from trainer.recipe import of_artifact
 from trainer.sentences import Done, Sentences
@@ -71,7 +71,7 @@ def _kept(
     With more texts only those are computed. One process of each machine computes, the others wait
     and read.
     """
-    path = folder / f"hints-{name}{_where(workers.device)}.npz"
+    path = folder / f"hints-{name}{where(workers.device)}.npz"
     if workers.local_rank == 0:
         known = _read(path)
         waiting = list({key(text): text for text in texts if key(text) not in known}.values())
@@ -111,11 +111,6 @@ def principal(means: Tensor) -> Tensor:
     found: Tensor = scaled @ axes[:, -AXES:]
     scale: Tensor = found.std()
     return found / scale
-
-
-def _where(device: torch.device) -> str:
-    """Tells what a GPU gives, in TF32, from what a CPU does."""
-    return "" if device.type == "cpu" else f"-{device.type}"
 
 
 def _middle(teacher: Artifact, texts: Sequence[str], device: torch.device, done: Done) -> Tensor:

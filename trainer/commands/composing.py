@@ -1,0 +1,74 @@
+"""``trainer compose``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from trainer.commands.options import (
+    DEFAULT_DATA,
+    AnyPath,
+    ExistingPath,
+    debug_option,
+    device_option,
+)
+
+if TYPE_CHECKING:
+    from trainer.distributed import Wanted
+
+
+@click.command()
+@debug_option
+@click.option("--recipe", required=True, metavar="NAME|FILE.toml", help="Says what is learned.")
+@click.option(
+    "--data", type=AnyPath, default=DEFAULT_DATA, show_default=True, help="A prepared folder."
+)
+@click.option(
+    "--extra", type=ExistingPath, multiple=True, help="A file of labelled messages to learn too."
+)
+@click.option(
+    "--unseen", type=ExistingPath, multiple=True, help="A file of messages not to learn or write."
+)
+@click.option(
+    "--backbone",
+    default="smollm2-135m-wheel",
+    show_default=True,
+    metavar="NAME|PATH",
+    help="The pretrained language model that writes.",
+)
+@click.option(
+    "--epochs", type=click.IntRange(min=1), default=2, show_default=True, help="Of learning."
+)
+@click.option(
+    "--count", type=click.IntRange(min=1), default=10_000, show_default=True, help="Texts to write."
+)
+@click.option("--output", type=AnyPath, required=True, help="A .txt with one a line.")
+@device_option
+def compose(
+    recipe: str,
+    data: Path,
+    extra: tuple[Path, ...],
+    unseen: tuple[Path, ...],
+    backbone: str,
+    epochs: int,
+    count: int,
+    output: Path,
+    device: Wanted,
+) -> None:
+    """Have a language model write texts like the messages at hand, for distill --texts.
+
+    Only a teacher's scores of them are learned, never the label that they were written for.
+    """
+    from trainer import recipe as recipes
+
+    chosen = recipes.load(recipe)
+    from trainer.composing import Wish
+    from trainer.composing import compose as write
+    from trainer.distillation import Sources
+    from trainer.distributed import alone
+
+    sources, wish = Sources(data, extra, (), unseen), Wish(backbone, epochs, count, output)
+    written = write(chosen, sources, wish, click.echo, alone(device))
+    click.echo(f"wrote {written:,} texts to {output}")
