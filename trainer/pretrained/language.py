@@ -26,9 +26,8 @@ def language_model(pretrained: Pretrained) -> Any:
     else:
         model = LlamaForCausalLM(LlamaConfig(**_llama(config)))
         weights = {f"model.{name}": tensor for name, tensor in pretrained.weights.items()}
-    model.load_state_dict(
-        weights | {"lm_head.weight": pretrained.weights[EMBEDDINGS[config.family]]}
-    )
+    head = pretrained.weights[EMBEDDINGS[config.family]]
+    model.load_state_dict(weights | {"lm_head.weight": head})
     return model
 
 
