@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count as numbers
+from math import ceil
 from pathlib import Path
 
 from filterd.errors import DataError, SettingsError
@@ -24,18 +25,24 @@ TEMPERATURES = (1.0, 1.0, 1.15, 1.3)
 LABELS: tuple[Label, ...] = ("spam", "ham")
 STALE = 0.01
 """Share of new texts below which a round brought nothing worth its while."""
+ROUND = 64
+"""Texts written in a round, at least."""
 PATIENCE = len(LABELS) * len(TEMPERATURES)
 """Such rounds in a row after which the writer is said to repeat itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is to be written: by which pretrained model, after how many epochs, how much, where."""
+    """What is to be written: by which pretrained model, after how many epochs, how much, where.
+
+    seed: another writes other texts.
+    """
 
     backbone: str
     epochs: int
     count: int
     output: Path
+    seed: int = 123
 
 
 def compose(
@@ -44,30 +51,42 @@ def compose(
     """Write distinct texts, none of which is in the data, one a line; returns how many.
 
     The file grows as they are written: what an interrupted run leaves can be used. Raises DataError
-    where the output exists or the data is bad, SettingsError for a backbone that is one of our own
-    artifacts, and as ``pretrained.load`` does.
+    where the output exists, the data is bad or nothing new came of it, SettingsError for an output
+    that is no .txt, and as ``pretrained.load`` and ``Writer.of`` do.
     """
-    if wish.output.exists():
-        raise DataError(f"{wish.output} exists: give another --output, or remove it")
+    _check(wish.output)
     material = gather(recipe, sources.data, sources.extra, sources.unseen)
-    found = pretrained.load(wish.backbone, say)
-    if found.reads:
-        raise SettingsError(
-            f"{wish.backbone} tells spam from ham, and writes nothing: give a language model"
-        )
-    writer = Writer.of(found, workers.device)
+    writer = Writer.of(pretrained.load(wish.backbone, say), workers.device)
     learned = material.learned
     say(f"{wish.backbone} learns {len(learned):,} messages")
     with progress("learning", "message", total=wish.epochs * len(learned)) as bar:
-        loss = writer.learn(learned, wish.epochs, recipe.seed, bar.update)
+        loss = writer.learn(learned, wish.epochs, wish.seed, bar.update)
     say(f"it foretells them with a loss of {loss:.2f} nats a token, and writes")
+    written = _write(writer, _known(material), wish)
+    if not written:
+        wish.output.unlink()
+        raise DataError("it wrote no text that ends and is new: give it more --epochs, or messages")
+    if written < wish.count:
+        say(f"it has little more that is new: {written:,} of {wish.count:,} texts")
+    return written
+
+
+def _check(output: Path) -> None:
+    if output.suffix != ".txt":
+        raise SettingsError(f"{output}: give a .txt, which distill --texts reads line by line")
+    if output.exists():
+        raise DataError(f"{output} exists: give another --output and --seed, or remove it")
+    output.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _write(writer: Writer, known: set[str], wish: Wish) -> int:
+    """Fill the file, until there are enough or nothing new comes; how many there are."""
     written = 0
-    wish.output.parent.mkdir(parents=True, exist_ok=True)
     with (
         wish.output.open("x", encoding="utf-8") as file,
         progress("writing", "text", total=wish.count) as bar,
     ):
-        for fresh in _rounds(writer, _known(material), recipe.seed):
+        for fresh in _rounds(writer, known, wish):
             kept = fresh[: wish.count - written]
             file.writelines(f"{text}\n" for text in kept)
             file.flush()
@@ -75,22 +94,24 @@ def compose(
             bar.update(len(kept))
             if written == wish.count:
                 break
-        else:
-            say(f"it repeats itself: {written:,} of {wish.count:,} texts; bring more messages")
     return written
 
 
-def _rounds(writer: Writer, known: set[str], seed: int) -> Iterator[list[str]]:
-    """What is new in each round, labels and temperatures in turn, while there is enough of it."""
-    at_once, stale = writer.at_once(), 0
+def _rounds(writer: Writer, known: set[str], wish: Wish) -> Iterator[list[str]]:
+    """What is new in each round, labels and temperatures in turn, while there is enough of it.
+
+    No round gives more than its share, for every label to have every temperature.
+    """
+    share, stale = ceil(wish.count / PATIENCE), 0
+    at_once = min(writer.at_once(), max(ROUND, share))
     for number in numbers():
         label = LABELS[number % len(LABELS)]
         temperature = TEMPERATURES[number // len(LABELS) % len(TEMPERATURES)]
-        texts = writer.write(label, at_once, temperature, seed + number)
+        texts = writer.write(label, at_once, temperature, wish.seed + number)
         fresh = {folded: text for text in texts if (folded := fold(text)) not in known}
         stale = stale + 1 if len(fresh) < STALE * at_once else 0
         known.update(fresh)
-        yield list(fresh.values())
+        yield list(fresh.values())[:share]
         if stale == PATIENCE:
             return
 

@@ -88,7 +88,7 @@ def score(artifact: Artifact, messages: Sequence[Message]) -> Floats:
 
 
 def score_texts(artifact: Artifact, texts: Sequence[str], device: Device = "cpu") -> Floats:
-    """P(spam) of each text, (N,), in fp32; on a GPU by products in TF32 where training is."""
+    """P(spam) of each text, (N,), in fp32; a GPU that trains makes its products in TF32."""
     classifier = Classifier.of(artifact, device=device, precision="fp32")
     size = CHUNK if device == "cpu" else GPU_CHUNK
     scores: list[float] = []

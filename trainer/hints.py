@@ -22,7 +22,7 @@ from filterd.precision import build
 from trainer import durable, encoding, features
 from trainer.distributed import Workers
 from trainer.encoding import Encoder
-from trainer.opinions import key, where
+from trainer.opinions import device_suffix, key
 from trainer.progress import progress
 from trainer.recipe import of_artifact
 from trainer.sentences import Done, Sentences
@@ -71,7 +71,7 @@ def _kept(
     With more texts only those are computed. One process of each machine computes, the others wait
     and read.
     """
-    path = folder / f"hints-{name}{where(workers.device)}.npz"
+    path = folder / f"hints-{name}{device_suffix(workers.device)}.npz"
     if workers.local_rank == 0:
         known = _read(path)
         waiting = list({key(text): text for text in texts if key(text) not in known}.values())

@@ -17,7 +17,7 @@ from trainer.distributed import Workers
 from trainer.evaluation import score_texts
 from trainer.progress import progress
 
-CHUNK = 4096
+CHUNK = 1024
 """Texts between two writes of what is known."""
 
 
@@ -26,7 +26,7 @@ def opinions(teacher: Artifact, texts: Sequence[str], folder: Path, workers: Wor
 
     One process of each machine asks, where it computes, the others wait and read.
     """
-    path = folder / f"opinions-{teacher.manifest.version}{where(workers.device)}.json"
+    path = folder / f"opinions-{teacher.manifest.version}{device_suffix(workers.device)}.json"
     if workers.local_rank == 0:
         _ask(teacher, texts, path, workers.device)
     workers.wait()
@@ -61,7 +61,7 @@ def _add(path: Path, said: dict[str, float]) -> None:
         durable.write_whole(path, json.dumps(_read(path) | said).encode())
 
 
-def where(device: torch.device) -> str:
+def device_suffix(device: torch.device) -> str:
     """Tells in a file's name what a GPU gives, in TF32, from what a CPU does."""
     return "" if device.type == "cpu" else f"-{device.type}"
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that all of torch's users know
 
+from filterd.errors import ArtifactError
 from filterd.tokenizer import Tokenizer
 from trainer.dataset import Label, Message
 from trainer.pretrained import Pretrained
@@ -26,6 +27,8 @@ READ = 120
 """Tokens learned of a message."""
 WRITTEN = 90
 """Tokens that a text may have: one that has no end then is left out."""
+SHORTEST = 32
+"""Tokens that a model must be able to read."""
 BATCH = 128
 STEPS = 300
 """With few messages batches are smaller, so that there are about as many steps."""
@@ -42,6 +45,8 @@ AT_ONCE = 64
 MOST = 8192
 """Texts written at once on a GPU that has the memory: 2,500 a second on an H200, which trained
 another model meanwhile."""
+AT_A_TIME = 4096
+"""Tokens of a batch whose scores, of the whole vocabulary, are in memory together."""
 IGNORED = -100
 
 Done = Callable[[int], object]
@@ -58,7 +63,12 @@ class Writer:
 
     @classmethod
     def of(cls, pretrained: Pretrained, device: torch.device) -> Writer:
-        """One that has learned nothing yet of what it is to write."""
+        """One that has learned nothing yet of what it is to write.
+
+        Raises ArtifactError where it can read next to nothing, and as ``language_model`` does.
+        """
+        if (most := pretrained.config.n_positions) < SHORTEST:
+            raise ArtifactError(f"a model of {most} tokens at most cannot write: give another")
         return cls(language_model(pretrained).to(device).eval(), pretrained.tokenizer, device)
 
     def learn(self, messages: Sequence[Message], epochs: int, seed: int, done: Done) -> float:
@@ -120,26 +130,38 @@ class Writer:
         config = self.model.config
         heads = getattr(config, "num_key_value_heads", config.num_attention_heads)
         width = config.hidden_size // config.num_attention_heads
-        cache = 2 * config.num_hidden_layers * heads * width * 2 * WRITTEN
+        cache = 2 * config.num_hidden_layers * heads * width * 4 * WRITTEN
         scores = 4 * config.vocab_size
+        torch.cuda.empty_cache()  # what learning took
         free, _ = torch.cuda.mem_get_info(self.device)
-        # A cache is copied where it grows; scores are fp32, and sampling has four of them.
+        # A cache is copied where it grows, and sampling has four copies of the scores.
         return int(max(1, min(MOST, free // 2 // (2 * cache + 4 * scores))))
 
     def _step(self, batch: Sequence[list[int]], optimizer: torch.optim.Optimizer) -> float:
-        read, wanted = _padded(batch, self.tokenizer.end_of_text)
+        """One step, its gradient summed over parts of the batch; the mean loss of a token."""
+        tokens = sum(len(span) - 1 for span in batch)
+        size = max(1, AT_A_TIME // max(map(len, batch)))
+        loss = 0.0
+        optimizer.zero_grad()
+        for start in range(0, len(batch), size):
+            part = self._loss(batch[start : start + size]) / tokens
+            part.backward()  # type: ignore[no-untyped-call]
+            loss += part.item()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        optimizer.step()
+        return loss
+
+    def _loss(self, part: Sequence[list[int]]) -> Tensor:
+        """The sum over all tokens but the first of each span."""
+        read, wanted = _padded(part, self.tokenizer.end_of_text)
         read, wanted = read.to(self.device), wanted.to(self.device)  # (B, L)
         on_gpu = self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=on_gpu):
             logits = self.model(read).logits  # (B, L, V)
-        loss = F.cross_entropy(
-            logits[:, :-1].float().flatten(0, 1), wanted[:, 1:].flatten(), ignore_index=IGNORED
+        before = logits[:, :-1].float().flatten(0, 1)
+        return F.cross_entropy(
+            before, wanted[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
         )
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        optimizer.step()
-        return loss.item()
 
     def _opening(self, label: Label) -> list[int]:
         return [self.tokenizer.end_of_text, *self.tokenizer.encode(f"{label}\n")]

@@ -32,8 +32,16 @@ ELSEWHERE = {
     "make test": "this is it",
     ".venv/bin/pip install -c constraints.txt -e '.[train]'": "make test installs it",
     "scrape_configs:": "tests/deploy: promtool checks the whole file",
-    "trainer train --recipe starter --extra india": "a record: "
-    "data that is not ours to give, and half an hour",
+    **dict.fromkeys(
+        (
+            "MORE=",
+            "RATE=",
+            "trainer train --recipe smollm2-whole",
+            "trainer distill --teacher artifacts/teacher",
+        ),
+        "a record: data that is not ours to give, and a GPU",
+    ),
+    "trainer compose": "tests/trainer/test_composing.py, with a small model",
 }
 """Beginnings of what is not run here, and where it is."""
 
@@ -51,6 +59,7 @@ QUICKER = {
     "1700000000000-0": "{message}",
     "1700000000500-0": "{feedback}",
     "--recipe starter": "--recipe tiny.toml",
+    "--recipe adapt": "--recipe tiny.toml",
     "--source sms-spam-collection\n": "--source sms-spam-collection --path sms-spam-collection\n",
 }
 """What is put in place: the server's port, ids, minutes of training, and a download."""
@@ -183,6 +192,7 @@ def _files(folder: Path) -> None:
     toml(folder / "tiny.toml", epochs=1)
     (folder / "artifacts").mkdir()
     tiny_artifact(folder / "artifacts" / "smollm2")
+    (folder / "composed.txt").write_text("".join(f"As if: {line}" for line in lines))
 
 
 def _script(path: Path, line: str) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
-from transformers import GPT2ForSequenceClassification, LlamaForSequenceClassification
+from transformers import (
+    GPT2ForSequenceClassification,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+)
 
-from filterd.errors import DataError, SettingsError
+from filterd.errors import ArtifactError, DataError, SettingsError
 from tests.checkpoints import TEXTS, learned, merges_of, random_gpt2, random_llama
 from tests.trainer.runs import prepared, tiny, toml, trainer
 from trainer import composing, pretrained, writer
 from trainer.composing import Wish, compose
-from trainer.dataset import Message
+from trainer.dataset import Message, to_csv
 from trainer.distillation import Sources, unlabelled
 from trainer.distributed import CPU
 from trainer.pretrained.language import language_model
@@ -103,12 +108,11 @@ def test_rate_goes_up_and_down() -> None:
     assert shares[-1] == pytest.approx(writer.FALLEN, abs=0.01)
 
 
-def test_texts_are_new_and_distinct(
+def test_texts_are_distinct(
     tmp_path: Path, llama: Path, small: list[Message], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = prepared(tmp_path / "data", small)
     output, said = tmp_path / "new" / "texts.txt", list[str]()
-    monkeypatch.setattr(writer, "AT_ONCE", 24)
     monkeypatch.setattr(writer, "RATE", 5e-3)
     wish = Wish(str(llama), 10, 30, output)
     assert compose(tiny(), Sources(data), wish, said.append) == 30
@@ -121,20 +125,102 @@ def test_texts_are_new_and_distinct(
         compose(tiny(), Sources(data), wish, said.append)
 
 
-class _Parrot:
-    """A writer who has something new in its first rounds alone."""
+class Parrot(Writer):
+    """Learns nothing, and says what it is told to beside something new; and what it was asked."""
+
+    texts: ClassVar[list[str]] = []
+    asked: ClassVar[list[tuple[str, int, float]]] = []
+
+    def learn(self, *_: object) -> float:
+        return 1.0
 
     def at_once(self) -> int:
-        return 100
+        return writer.MOST
 
     def write(self, label: str, count: int, temperature: float, seed: int) -> list[str]:
-        return [f"new {min(seed, 5)} {place}" for place in range(count)] + ["KNOWN"]
+        self.asked.append((label, count, temperature))
+        return [*self.texts, *(f"{label} {temperature} {seed} {place}" for place in range(count))]
 
 
-def test_one_that_repeats_itself_is_left() -> None:
-    parrot: Any = _Parrot()
-    rounds = [len(fresh) for fresh in composing._rounds(parrot, {"known"}, 0)]
-    assert rounds == [100] * 6 + [0] * composing.PATIENCE
+@pytest.fixture
+def parrot(monkeypatch: pytest.MonkeyPatch) -> type[Parrot]:
+    monkeypatch.setattr(composing, "Writer", Parrot)
+    monkeypatch.setattr(Parrot, "texts", [])
+    monkeypatch.setattr(Parrot, "asked", [])
+    return Parrot
+
+
+def test_no_text_of_the_data_is_written(
+    tmp_path: Path, llama: Path, small: list[Message], parrot: type[Parrot]
+) -> None:
+    data = prepared(tmp_path / "data", small)
+    strangers = [Message(f"a stranger says {row}", "ham", row) for row in range(9)]
+    (tmp_path / "strangers.csv").write_bytes(to_csv(strangers))
+    parrot.texts += [message.text.upper() for message in (*small, *strangers)]
+    sources = Sources(data, unseen=[tmp_path / "strangers.csv"])
+    output = tmp_path / "texts.txt"
+    assert compose(tiny(), sources, Wish(str(llama), 1, 50, output), list[str]().append) == 50
+    texts = output.read_text(encoding="utf-8").splitlines()
+    assert len(texts) == 50
+    assert not {fold(text) for text in texts} & {fold(text) for text in parrot.texts}
+
+
+def test_every_label_has_every_temperature(
+    tmp_path: Path, llama: Path, small: list[Message], parrot: type[Parrot]
+) -> None:
+    """Also where a GPU would write all texts at once."""
+    data = prepared(tmp_path / "data", small)
+    wish = Wish(str(llama), 1, 800, tmp_path / "texts.txt")
+    assert compose(tiny(), Sources(data), wish, list[str]().append) == 800
+    wanted = [(label, 100, t) for t in composing.TEMPERATURES for label in composing.LABELS]
+    assert parrot.asked == wanted
+    few = replace(wish, count=8, output=tmp_path / "few.txt")
+    assert compose(tiny(), Sources(data), few, list[str]().append) == 8
+    found = [line.split()[:2] for line in few.output.read_text(encoding="utf-8").splitlines()]
+    assert found == [[label, str(temperature)] for label, _, temperature in wanted]
+
+
+def test_nothing_new_is_one_line(
+    tmp_path: Path,
+    llama: Path,
+    small: list[Message],
+    parrot: type[Parrot],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data, output = prepared(tmp_path / "data", small), tmp_path / "texts.txt"
+    monkeypatch.setattr(parrot, "write", lambda *_: [small[0].text])
+    with pytest.raises(DataError, match="wrote no text that ends and is new"):
+        compose(tiny(), Sources(data), Wish(str(llama), 1, 5, output), list[str]().append)
+    assert not output.exists()
+    fresh = iter(["one", "two", *["two"] * 90])
+    monkeypatch.setattr(parrot, "write", lambda *_: [next(fresh)])
+    said = list[str]()
+    assert compose(tiny(), Sources(data), Wish(str(llama), 1, 900, output), said.append) == 2
+    assert "it has little more that is new: 2 of 900 texts" in said
+
+
+def test_what_cannot_write_is_refused(tmp_path: Path, llama: Path, small: list[Message]) -> None:
+    data, say = prepared(tmp_path / "data", small), list[str]().append
+    with pytest.raises(SettingsError, match=r"starter.* tells spam from ham and writes nothing"):
+        compose(tiny(), Sources(data), Wish("starter", 1, 5, tmp_path / "a.txt"), say)
+    with pytest.raises(SettingsError, match=r"a\.csv: give a \.txt"):
+        compose(tiny(), Sources(data), Wish(str(llama), 1, 5, tmp_path / "a.csv"), say)
+    found = pretrained.load(str(llama))
+    with pytest.raises(ArtifactError, match="has a head apart from its token embedding"):
+        language_model(replace(found, tied=False))
+    with pytest.raises(ArtifactError, match="a model of 8 tokens at most cannot write"):
+        Writer.of(replace(found, config=replace(found.config, n_positions=8)), CPU)
+    assert list(tmp_path.glob("a.*")) == []
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_head_of_its_own_is_seen(tied: bool, tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    config = random_llama().config
+    config.tie_word_embeddings = tied
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    learned(digits=True).save(str(tmp_path / "tokenizer.json"))
+    assert pretrained.load(str(tmp_path)).tied is tied
 
 
 def test_unknown_backbone_is_one_line(tmp_path: Path, small: list[Message]) -> None:
@@ -143,13 +229,6 @@ def test_unknown_backbone_is_one_line(tmp_path: Path, small: list[Message]) -> N
     with pytest.raises(SettingsError, match=r"no checkpoint 'no-such-model'"):
         compose(tiny(), Sources(data), wish, list[str]().append)
     assert not wish.output.exists()
-
-
-def test_a_classifier_writes_nothing(tmp_path: Path, small: list[Message]) -> None:
-    data, output = prepared(tmp_path / "data", small), tmp_path / "texts.txt"
-    with pytest.raises(SettingsError, match="starter tells spam from ham, and writes nothing"):
-        compose(tiny(), Sources(data), Wish("starter", 1, 5, output), list[str]().append)
-    assert not output.exists()
 
 
 def test_command(tmp_path: Path, llama: Path, small: list[Message]) -> None:

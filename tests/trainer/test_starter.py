@@ -9,12 +9,13 @@ import pytest
 
 from filterd import artifact
 from filterd.classifier import Classifier
-from filterd.demo import sample
+from filterd.demo import SAMPLE, sample
+from tests.trainer.runs import prepared
 from trainer import augment
 from trainer import recipe as recipes
-from trainer.dataset import read_file
+from trainer.dataset import Message, read_file
 from trainer.evaluation import evaluate
-from trainer.make import check_rate
+from trainer.make import Place, check_rate, make
 from trainer.material import gather
 from trainer.prepare import prepare
 from trainer.source import local
@@ -43,7 +44,13 @@ def test_the_articles_example_is_spam() -> None:
 
 
 def test_it_comes_from_the_recipe_as_it_is() -> None:
-    changed = {"epochs": 7, "folds": 0, "false_positive_rate": 0.003}
+    changed = {
+        "epochs": 7,
+        "batch_size": 128,
+        "learning_rate": 2.8e-3,
+        "folds": 0,
+        "false_positive_rate": 0.003,
+    }
     made_by = recipes.of_artifact(artifact.load().manifest)
     assert made_by.model_dump() == recipes.load("starter").model_dump() | changed
 
@@ -95,3 +102,25 @@ def test_little_spam_is_missed_for_its_disguise(name: str) -> None:
     )
     assert plain > 0.9 * len(spam)
     assert plain - hidden <= 0.12 * len(spam)
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_adapt_learns_a_new_kind_and_forgets_little(tmp_path: Path) -> None:
+    """As the recipe is but for its corpus, which takes a minute more."""
+    messages = [
+        Message(f"Canteen: menu of day {row}, soup and {dish} at noon, room {row % 9}", "spam", row)
+        if row % 2
+        else Message(f"Canteen staff: shift {row} of {dish} is yours, room {row % 9}", "ham", row)
+        for row, dish in enumerate(("rice", "dal", "fish", "kofta") * 60)
+    ]
+    changed = ("corpus=false", "folds=0", "threshold=0.9", "batch_size=16", "epochs=6")
+    place = Place(tmp_path / "mine", tmp_path / "work")
+    data = prepared(tmp_path / "data", messages)
+    _, mine = make(recipes.load("adapt", changed), data, place, lambda _: None)
+    assert mine.manifest.metrics["test_f1"] > 0.9
+    known = read_file(SAMPLE)
+    before, now = (evaluate(found, known).measures for found in (artifact.load(), mine))
+    assert before.auc is not None
+    assert now.auc is not None
+    assert now.auc > before.auc - 0.02
+    assert "by way of starter-" in (tmp_path / "mine" / "NOTICE").read_text(encoding="utf-8")

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     "--extra", type=ExistingPath, multiple=True, help="A file of labelled messages to learn too."
 )
 @click.option(
-    "--unseen", type=ExistingPath, multiple=True, help="A file of messages not to learn or write."
+    "--unseen",
+    type=ExistingPath,
+    multiple=True,
+    help="A file of labelled messages neither to learn nor to write.",
 )
 @click.option(
     "--backbone",
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 @click.option(
     "--count", type=click.IntRange(min=1), default=10_000, show_default=True, help="Texts to write."
 )
+@click.option("--seed", type=click.IntRange(min=0), default=123, show_default=True)
 @click.option("--output", type=AnyPath, required=True, help="A .txt with one a line.")
 @device_option
 def compose(
@@ -54,6 +58,7 @@ def compose(
     backbone: str,
     epochs: int,
     count: int,
+    seed: int,
     output: Path,
     device: Wanted,
 ) -> None:
@@ -69,6 +74,7 @@ def compose(
     from trainer.distillation import Sources
     from trainer.distributed import alone
 
-    sources, wish = Sources(data, extra, (), unseen), Wish(backbone, epochs, count, output)
+    sources = Sources(data, extra, (), unseen)
+    wish = Wish(backbone, epochs, count, output, seed)
     written = write(chosen, sources, wish, click.echo, alone(device))
     click.echo(f"wrote {written:,} texts to {output}")

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from filterd import artifact as artifacts
@@ -35,7 +37,8 @@ class Pretrained:
     weights: under SpamModel's names, fp32 · token_ids: the checkpoint's own id of each of the
     tokenizer's ids, end of text last, None for a byte that it cannot represent · origin: name,
     licence, sha256 of the weights, and how they were obtained · reads: of an artifact, the
-    fields of a recipe that say how it reads texts.
+    fields of a recipe that say how it reads texts · tied: whether the token embedding foretells the
+    next token, too.
     """
 
     config: ModelConfig
@@ -44,6 +47,7 @@ class Pretrained:
     token_ids: tuple[int | None, ...]
     origin: dict[str, str]
     reads: dict[str, str] = field(default_factory=dict)
+    tied: bool = True
 
 
 def load(name_or_path: str, say: Say = quiet) -> Pretrained:
@@ -76,8 +80,10 @@ def _from_folder(found: Fetched) -> Pretrained:
             f"only {' and '.join(FAMILIES)} can be served"
         )
     files = weight_files(found.path)
-    model = family(values, read_safetensors(files), str(found.path))
-    return _assembled(found, model, vocabularies.of_folder(found.path, values), files)
+    tensors = read_safetensors(files)
+    model = family(values, tensors, str(found.path))
+    made = _assembled(found, model, vocabularies.of_folder(found.path, values), files)
+    return replace(made, tied=_tied(tensors, "lm_head.weight", EMBEDDINGS[made.config.family]))
 
 
 def _from_artifact(found: Fetched) -> Pretrained:
@@ -109,13 +115,20 @@ def _from_gguf(found: Fetched) -> Pretrained:
     content, where = gguf_file.read(found.path), str(found.path)
     licence = str(content.metadata.get("general.license", found.licence))
     model, vocabulary = gguf_file.model_of(content, where), gguf_file.vocabulary_of(content, where)
-    return _assembled(replace(found, licence=licence), model, vocabulary, [found.path])
+    made = _assembled(replace(found, licence=licence), model, vocabulary, [found.path])
+    return replace(made, tied=_tied(content.tensors, gguf_file.HEAD, "token_embd.weight"))
 
 
 def _from_article(found: Fetched) -> Pretrained:
     model = gpt2.from_article(found.path)
     vocabulary = vocabularies.of_pair(found.path.parent) or vocabularies.of_tiktoken()
     return _assembled(found, model, vocabulary, [found.path])
+
+
+def _tied(tensors: Mapping[str, Tensor], head: str, embedding: str) -> bool:
+    """Whether a checkpoint has no head of its own: none, or the token embedding once more."""
+    table = next(tensor for name, tensor in tensors.items() if name.endswith(embedding))
+    return head not in tensors or torch.equal(tensors[head], table)
 
 
 def _assembled(

@@ -1,22 +1,31 @@
 """A pretrained backbone as transformers' language model, which can go on with a text.
 
-The head is the token embedding, as in GPT-2 and SmolLM2. Ids are those of our tokenizer.
+Its head is the token embedding, as in GPT-2 and SmolLM2; its ids are those of our tokenizer.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from filterd.errors import ArtifactError, SettingsError
 from filterd.model import ModelConfig
 from trainer.pretrained import EMBEDDINGS, Pretrained
 from trainer.pretrained.gpt2 import CONV1D
 
 
 def language_model(pretrained: Pretrained) -> Any:
-    """transformers' model, in fp32, which it has no types of."""
+    """transformers' model, which has no types, in fp32.
+
+    Raises SettingsError for one of our own artifacts, ArtifactError where the checkpoint's head was
+    trained apart from its token embedding.
+    """
     from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-    config = pretrained.config
+    config, name = pretrained.config, pretrained.origin["name"]
+    if pretrained.reads:
+        raise SettingsError(f"{name} tells spam from ham and writes nothing: give another backbone")
+    if not pretrained.tied:
+        raise ArtifactError(f"{name} has a head apart from its token embedding: give another")
     if config.family == "gpt2":
         model: Any = GPT2LMHeadModel(GPT2Config(**_gpt2(config)))
         weights = {
