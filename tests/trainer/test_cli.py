@@ -194,7 +194,7 @@ def test_bad_extra_data_is_one_line(capsys: pytest.CaptureFixture[str], small_ts
     ("arguments", "code", "says"),
     [
         (["train", "--recipe", "starter"], 1, "make it with trainer prepare"),
-        (["train", "--recipe", "none"], 2, "no recipe 'none': give one of article, "),
+        (["train", "--recipe", "none"], 2, "no recipe 'none': give one of adapt, article, "),
         (["train", "--recipe", "none.toml"], 2, "none.toml cannot be read"),
         (["train", "--recipe", "starter", "--set", "trainable=9"], 2, "more than n_layer 3"),
         (["train", "--recipe", "starter", "--set", "epochs"], 2, "write it as name=value"),
