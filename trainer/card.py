@@ -126,8 +126,11 @@ def _choices(recipe: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     judges = [folds if recipe["folds"] else "validation"]
     if data.get("unseen"):
         judges.append(f"{data['unseen']:,} messages that nothing learned from")
-    fitted = "temperature" if recipe["threshold"] is not None else "temperature and threshold"
-    return f"{epoch}; {' and '.join(judges)} set the {fitted}. Test took part in no choice."
+    fitted = [name for name in ("temperature", "threshold") if recipe[name] is None]
+    if not fitted:
+        return f"{epoch}; the recipe gave temperature and threshold. Test took part in no choice."
+    set_by = f"{' and '.join(judges)} set the {' and '.join(fitted)}"
+    return f"{epoch}; {set_by}. Test took part in no choice."
 
 
 def _making(artifact: Artifact, trained: Trained) -> list[str]:

@@ -28,7 +28,7 @@ from trainer.readers import FreshReader, Reader, StoredReader
 from trainer.recipe import RANDOM, Recipe
 from trainer.training import Say
 
-JUDGING = ("folds", "false_positive_rate", "threshold")
+JUDGING = ("folds", "false_positive_rate", "threshold", "temperature")
 """Fields of a recipe that say what is made of scores, and nothing of the weights."""
 
 Lesson = Callable[[list[int], list[int]], Reader]

@@ -229,7 +229,7 @@ class Pool:
 def settle(recipe: Recipe, unseen: Unseen) -> tuple[float, float]:
     """Temperature and threshold from what runs say of messages that they have not seen."""
     log_odds, spam = unseen.log_odds, truth(unseen.messages)
-    temperature = round(calibration.fit_temperature(log_odds, spam), 4)
+    temperature = recipe.temperature or round(calibration.fit_temperature(log_odds, spam), 4)
     if recipe.threshold is not None:
         return temperature, recipe.threshold
     scores = calibration.scores(log_odds, temperature)

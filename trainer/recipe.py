@@ -143,6 +143,9 @@ class Recipe(BaseModel):
         description="share of ham that may be blocked",
     )
     threshold: Share | None = Field(default=None, description="instead of the rate's")
+    temperature: Positive | None = Field(
+        default=None, description="of the scores, instead of the one fitted on unseen messages"
+    )
 
     @model_validator(mode="after")
     def _shape_fits(self) -> Recipe:
@@ -234,7 +237,7 @@ def _parse(overrides: Sequence[str]) -> dict[str, str | int | None]:
         if not equals:
             raise SettingsError(f"--set {override}: write it as name=value")
         field, plain = name.strip(), value.strip()
-        if field == "threshold" and plain == "none":
+        if field in ("threshold", "temperature") and plain == "none":
             parsed[field] = None
         else:
             parsed[field] = int(plain) if plain.isdecimal() else plain

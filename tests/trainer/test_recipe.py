@@ -61,6 +61,7 @@ OTHERS = {
     "folds": "3",
     "false_positive_rate": "0.25",
     "threshold": "0.75",
+    "temperature": "0.7",
 }
 
 

@@ -113,7 +113,7 @@ def test_adapt_learns_a_new_kind_and_forgets_little(tmp_path: Path) -> None:
         else Message(f"Canteen staff: shift {row} of {dish} is yours, room {row % 9}", "ham", row)
         for row, dish in enumerate(("rice", "dal", "fish", "kofta") * 60)
     ]
-    changed = ("corpus=false", "folds=0", "threshold=0.9", "batch_size=16", "epochs=6")
+    changed = ("corpus=false", "batch_size=16", "epochs=6")
     place = Place(tmp_path / "mine", tmp_path / "work")
     data = prepared(tmp_path / "data", messages)
     _, mine = make(recipes.load("adapt", changed), data, place, lambda _: None)
@@ -123,4 +123,9 @@ def test_adapt_learns_a_new_kind_and_forgets_little(tmp_path: Path) -> None:
     assert before.auc is not None
     assert now.auc is not None
     assert now.auc > before.auc - 0.02
+    starters = artifact.load().manifest
+    assert mine.manifest.temperature == pytest.approx(starters.temperature, abs=1e-3)
+    assert mine.manifest.threshold == pytest.approx(starters.threshold, abs=1e-3)
+    card = (tmp_path / "mine" / "README.md").read_text(encoding="utf-8")
+    assert "The last epoch was kept; the recipe gave temperature and threshold." in card
     assert "by way of starter-" in (tmp_path / "mine" / "NOTICE").read_text(encoding="utf-8")
