@@ -43,8 +43,7 @@ FLOOR = 0.01
 AT_ONCE = 64
 """Texts written at once on a CPU."""
 MOST = 8192
-"""Texts written at once on a GPU that has the memory: 2,500 a second on an H200, which trained
-another model meanwhile."""
+"""Texts written at once on a GPU that has the memory; more were not tried."""
 AT_A_TIME = 4096
 """Tokens of a batch whose scores, of the whole vocabulary, are in memory together."""
 IGNORED = -100
@@ -104,10 +103,9 @@ class Writer:
         """
         opening = torch.tensor([self._opening(label)], device=self.device)
         end = self.tokenizer.end_of_text
-        on_gpu = self.device.type == "cuda"
-        with torch.random.fork_rng(devices=[self.device] if on_gpu else []):
+        with torch.random.fork_rng(devices=[self.device] if self._on_gpu else []):
             torch.manual_seed(seed)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=on_gpu):
+            with self._halves():
                 rows = self.model.generate(
                     opening,
                     attention_mask=torch.ones_like(opening),
@@ -125,7 +123,7 @@ class Writer:
 
     def at_once(self) -> int:
         """Texts to write at once: as half of a GPU's free memory holds."""
-        if self.device.type == "cpu":
+        if not self._on_gpu:
             return AT_ONCE
         config = self.model.config
         heads = getattr(config, "num_key_value_heads", config.num_attention_heads)
@@ -136,6 +134,14 @@ class Writer:
         free, _ = torch.cuda.mem_get_info(self.device)
         # A cache is copied where it grows, and sampling has four copies of the scores.
         return int(max(1, min(MOST, free // 2 // (2 * cache + 4 * scores))))
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
+    def _halves(self) -> torch.autocast:
+        """A GPU's products in bf16, a CPU's in fp32."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._on_gpu)
 
     def _step(self, batch: Sequence[list[int]], optimizer: torch.optim.Optimizer) -> float:
         """One step, its gradient summed over parts of the batch; the mean loss of a token."""
@@ -155,8 +161,7 @@ class Writer:
         """The sum over all tokens but the first of each span."""
         read, wanted = _padded(part, self.tokenizer.end_of_text)
         read, wanted = read.to(self.device), wanted.to(self.device)  # (B, L)
-        on_gpu = self.device.type == "cuda"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=on_gpu):
+        with self._halves():
             logits = self.model(read).logits  # (B, L, V)
         before = logits[:, :-1].float().flatten(0, 1)
         return F.cross_entropy(

@@ -20,7 +20,7 @@ from tests.checkpoints import TEXTS, learned, merges_of, random_gpt2, random_lla
 from tests.trainer.runs import prepared, tiny, toml, trainer
 from trainer import composing, pretrained, writer
 from trainer.composing import Wish, compose
-from trainer.dataset import Message, to_csv
+from trainer.dataset import Label, Message, to_csv
 from trainer.distillation import Sources, unlabelled
 from trainer.distributed import CPU
 from trainer.pretrained.language import language_model
@@ -81,13 +81,14 @@ def test_it_writes_of_each_label_what_it_learned_of_it(
     loss = one.learn(messages, 4, 1, heard.append)
     assert sum(heard) == 4 * len(messages)
     assert loss < 1.0
-    for label, own, other in (("spam", "cash", "see"), ("ham", "see", "cash")):
-        texts = one.write(label, 40, 1.0, 3)  # type: ignore[arg-type]
+    words: dict[Label, tuple[str, str]] = {"spam": ("cash", "see"), "ham": ("see", "cash")}
+    for label, (own, other) in words.items():
+        texts = one.write(label, 40, 1.0, 3)
         assert len(texts) > 30
         assert sum(own in text for text in texts) > 0.8 * len(texts)
         assert sum(other in text for text in texts) < 0.2 * len(texts)
-        assert texts == one.write(label, 40, 1.0, 3)  # type: ignore[arg-type]
-        assert texts != one.write(label, 40, 1.0, 4)  # type: ignore[arg-type]
+        assert texts == one.write(label, 40, 1.0, 3)
+        assert texts != one.write(label, 40, 1.0, 4)
 
 
 def test_what_has_no_end_or_is_no_text_is_left_out(llama: Path) -> None:
