@@ -85,7 +85,9 @@ def _model(settings: Settings) -> Iterator[Finding]:
         return
     engine = classifier.engine
     yield Finding("ok", "artifact", f"{engine.manifest.version} is whole: its checksums agree")
-    yield Finding("ok", "device", f"{engine.device}, {engine.precision}")
+    _, *others = engine.choices
+    faster = f"; {' or '.join(others)} where a daemon's start finds it faster" if others else ""
+    yield Finding("ok", "device", f"{engine.device}, {engine.precision}{faster}")
 
 
 def _disk(directory: Path) -> Iterator[Finding]:

@@ -42,15 +42,21 @@ SOCKET_NAME_BYTES = 100
 """The longest socket path: macOS allows 104 bytes with the closing zero, Linux 108."""
 LOG = "server.log"
 
+Made = Callable[[Path], object]
+
+
+def _unsaid(_: Path) -> None:
+    """Nobody asks."""
+
 
 @contextmanager
-def embedded_server(directory: Path) -> Iterator[str]:
+def embedded_server(directory: Path, made: Made = _unsaid) -> Iterator[str]:
     """Run a server on a directory, or join the one that runs there; yields its URL.
 
-    Raises SettingsError where the directory cannot be used or no server binary is installed,
-    UnavailableError where the server does not start.
+    made: is told of a directory that was not there. Raises SettingsError where the directory cannot
+    be used or no server binary is installed, UnavailableError where the server does not start.
     """
-    directory = _prepared(directory)
+    directory = _prepared(directory, made)
     socket = _socket_path(directory)
     users = _open_lock(directory / "users.lock")
     try:
@@ -88,10 +94,11 @@ def server_binary() -> Path:
     )
 
 
-def _prepared(directory: Path) -> Path:
+def _prepared(directory: Path, made: Made) -> Path:
     try:
         if not directory.is_dir():
             directory.mkdir(mode=0o700, parents=True)
+            made(directory)
         directory = directory.resolve(strict=True)
     except OSError as error:
         raise SettingsError(f"embedded:{directory} cannot be used: {error.strerror}") from error

@@ -83,7 +83,8 @@ class Engine:
 
     max_batch_tokens: about the most tokens worked on at once; it bounds memory, and ``auto`` has
     warm-up find it · threads: cores to use on a CPU, 0 for all that the container may.
-    ``precision`` is what runs: with ``auto`` on a CPU fp32 until warm-up found a faster one.
+    ``precision`` is what runs: with ``auto`` on a CPU fp32 until warm-up found a faster one among
+    ``choices``.
     Raises SettingsError where the device or the precision is not to be had.
     """
 
@@ -100,8 +101,8 @@ class Engine:
         self.folder = artifact.path
         self.device = _pick_device(device)
         self.threads = (threads or threads_to_use()) if self.device.type == "cpu" else 1
-        self._choices = candidates(precision, self.device, artifact.manifest)
-        self.precision: Precision = self._choices[0]
+        self.choices = candidates(precision, self.device, artifact.manifest)
+        self.precision: Precision = self.choices[0]
         self._tune = max_batch_tokens == "auto"
         self.max_batch_tokens = (
             UNTUNED_BATCH_TOKENS if max_batch_tokens == "auto" else max_batch_tokens
@@ -163,7 +164,7 @@ class Engine:
         """
         try:
             self.score([self.tokenize(CANARY)])
-            if len(self._choices) > 1:
+            if len(self.choices) > 1:
                 self._choose_precision()
             if self._tune:
                 on_cpu = self.device.type == "cpu"
@@ -179,7 +180,7 @@ class Engine:
 
     def _choose_precision(self) -> None:
         models = {self.precision: self._model}
-        for choice in self._choices:
+        for choice in self.choices:
             if choice not in models:
                 models[choice] = build(self._artifact, self.device, choice)
         batch = self._typical(tuning.STEPS[0] * self.threads)
@@ -188,10 +189,10 @@ class Engine:
             self._model = models[choice]
             self.score(batch)
 
-        works = {choice: partial(score_with, choice) for choice in self._choices}
+        works = {choice: partial(score_with, choice) for choice in self.choices}
         self.precision = tuning.fastest(tuning.in_turn(works))
         self._model = models[self.precision]
-        self._choices = [self.precision]
+        self.choices = [self.precision]
 
     @torch.inference_mode()
     def _forward(self, part: Sequence[list[int]]) -> _Begun:

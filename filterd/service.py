@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from redis.asyncio import Redis
 
 from filterd import logs
-from filterd.artifact import STARTER
+from filterd.artifact import STARTER, read_manifest
 from filterd.classifier import Classifier
 from filterd.deadlog import DeadLog
 from filterd.entries import FieldNames, wanted_fields
@@ -49,8 +49,13 @@ def run_daemon(settings: Settings, notifier: Notifier) -> None:
     Raises SettingsError, ArtifactError or UnavailableError where it cannot start.
     """
     logs.configure(settings.log_format)
-    with reachable(settings.server) as url:
+    read_manifest(settings.artifact or STARTER)  # what is wrong with it is said before Redis is
+    with reachable(settings.server, _log_made) as url:
         asyncio.run(_serve(settings, url, notifier))
+
+
+def _log_made(directory: Path) -> None:
+    log.info("made the server's directory", directory=str(directory))
 
 
 async def _serve(settings: Settings, url: str, notifier: Notifier) -> None:

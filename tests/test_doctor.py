@@ -179,6 +179,8 @@ def test_the_command(server: RedisServer, own: redis.Redis, tmp_path: Path) -> N
     assert all(line.split()[0] in ("ok", "note") for line in well.out.splitlines())
     for topic in ("version", "artifact", "device", "disk"):
         assert f" {topic} " in well.out
+    precise = filterd("doctor", redis_url=server.url, precision="fp32").out.splitlines()
+    assert "ok      device       cpu, fp32" in precise
     own.config_set("maxmemory-policy", "allkeys-lru")
     wrong = filterd("doctor", "--json", redis_url=server.url, artifact=str(tmp_path / "none"))
     found = json.loads(wrong.out)

@@ -69,6 +69,14 @@ def test_data_survives_a_restart(short_path: Path) -> None:
         assert client.xrange("stream") == [(b"1-1", {b"text": b"kept"})]
 
 
+def test_a_directory_that_was_not_there_is_told(short_path: Path) -> None:
+    told: list[Path] = []
+    for _ in range(2):
+        with embedded_server(short_path / "new", told.append):
+            pass
+    assert told == [short_path / "new"]
+
+
 def test_directory_and_socket_are_private(short_path: Path) -> None:
     with embedded_server(short_path / "data"):
         assert (short_path / "data").stat().st_mode & 0o777 == 0o700

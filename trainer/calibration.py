@@ -21,6 +21,9 @@ RATE = 0.002
 LEAST_BLOCKED = 3
 """Blocked ham that a rate must allow: with fewer, one message more or less decides the rate."""
 
+SURE = 0.5
+"""From here on a score says spam rather than ham."""
+
 BINS = 15
 """Of ``expected_calibration_error``: as many as Guo et al. (2017) take, to compare with others."""
 LEAST_IN_BIN = 20
@@ -40,13 +43,15 @@ def fit_temperature(log_odds: Floats, spam: Floats) -> float:
     """The temperature, above 0, under which log-odds (B,) have the lowest loss.
 
     spam (B,): 1 for spam, 0 for ham. The loss is convex in 1/temperature, so halving an interval
-    finds the lowest point, or the interval's end where the data can be told apart perfectly
-    (temperature scaling; Guo et al., 2017).
+    finds the lowest point (temperature scaling; Guo et al., 2017). Of N messages of a label one in
+    N + 2 is taken to be of the other, so that a few hundred, told apart whole, do not make every
+    score 0 or 1 (Platt, 1999).
     """
     low, high = SHARPNESS
+    wanted = _doubted(spam)
     for _ in range(STEPS):
         middle = math.sqrt(low * high)
-        slope = float(np.mean((_sigmoid(middle * log_odds) - spam) * log_odds))
+        slope = float(np.mean((_sigmoid(middle * log_odds) - wanted) * log_odds))
         low, high = (low, middle) if slope > 0 else (middle, high)
     return 1 / math.sqrt(low * high)
 
@@ -81,7 +86,8 @@ def check_rate(ham: int, rate: float) -> None:
         lowest = f"no rate below {LEAST_BLOCKED / ham:.4g}" if ham else "no rate"
         raise DataError(
             f"{ham:,} ham messages can show {lowest}: for a false-positive rate of {rate:g} "
-            f"give at least {needed:,}, or allow a higher rate (--set false_positive_rate=…)"
+            f"give at least {needed:,}, or allow a higher rate: false_positive_rate of the recipe "
+            "(--set false_positive_rate=… where a command takes it)"
         )
 
 
@@ -89,9 +95,10 @@ def threshold_for(scores: Floats, spam: Floats, rate: float = RATE) -> float:
     """The lowest threshold that blocks at most ``rate`` of the ham among scores (B,).
 
     A score of the threshold is spam, so it lies above the ham that must pass: midway between the
-    highest of it and the next score above. All thresholds between the two do the same here.
-    Raises as ``check_rate`` does, and DataError where ham scores 1 so often that no threshold lets
-    it pass.
+    highest of it and the next score above. All thresholds between the two do the same here. One
+    below SURE is raised towards it as far as that loses none of the spam: where both are told apart
+    whole, the rate would else block ham for nothing. Raises as ``check_rate`` does, and DataError
+    where ham scores 1 so often that no threshold lets it pass.
     """
     ham = np.sort(scores[spam == 0])[::-1]
     check_rate(len(ham), rate)
@@ -101,9 +108,19 @@ def threshold_for(scores: Floats, spam: Floats, rate: float = RATE) -> float:
             f"more than {rate:g} of the ham scores 1, so no threshold lets it pass: train it anew"
         )
     above = scores[scores > passing]
-    following = float(above.min()) if len(above) else 1.0
-    middle = (passing + following) / 2
-    return middle if middle > passing else following
+    threshold = _between(passing, above)
+    if threshold < SURE:
+        found = scores[(scores > passing) & (spam == 1)]
+        lower = scores[scores < found.min()] if len(found) else scores
+        threshold = max(threshold, min(SURE, _between(float(lower.max()), found)))
+    return threshold
+
+
+def _between(low: float, above: Floats) -> float:
+    """Midway between a score and the lowest of those above it (1 where there are none)."""
+    high = float(above.min()) if len(above) else 1.0
+    middle = (low + high) / 2
+    return middle if middle > low else high
 
 
 def bin_starts(ranked: Floats) -> Places:
@@ -123,6 +140,13 @@ def expected_calibration_error(scores: Floats, spam: Floats) -> float:
     order = np.argsort(scores, kind="stable")
     gaps = np.add.reduceat((scores - spam)[order], bin_starts(scores[order]))
     return float(np.abs(gaps).sum() / len(scores))
+
+
+def _doubted(spam: Floats) -> Floats:
+    """Labels (B,) a little short of 0 and 1, the fewer there are of one the more."""
+    positive = float(spam.sum())
+    negative = len(spam) - positive
+    return np.where(spam == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))
 
 
 def _sigmoid(values: Floats) -> Floats:

@@ -86,9 +86,17 @@ def _notes(
     artifact: Artifact, path: Path, train: Sequence[Message], messages: Sequence[Message]
 ) -> list[str]:
     """What makes the measures look better or worse than they are."""
-    if not train:
-        return [f"no baseline: there is no other {TRAIN} beside {path.name} to train it on"]
+    added = _of(artifact.manifest.data, "added")
+    counts = added if isinstance(added, Mapping) else {}
     notes = []
+    if counts.get(path.name):
+        notes.append(
+            f"the artifact learned {counts[path.name]:,} messages of a file called {path.name}: "
+            "of this one, if it is the same, the measures say how well it learned by heart"
+        )
+    if not train:
+        notes.append(f"no baseline: there is no other {TRAIN} beside {path.name} to train it on")
+        return notes
     known = {fold(message.text) for message in train}
     repeated = sum(fold(message.text) in known for message in messages)
     if repeated:
@@ -103,9 +111,8 @@ def _notes(
             f"the artifact was not trained on the {TRAIN} that the baseline was trained on: "
             "they do not know the same messages"
         )
-    added = _of(artifact.manifest.data, "added")
-    if isinstance(added, Mapping) and any(added.values()):
-        names = ", ".join(name for name, count in added.items() if count)
+    if any(counts.values()):
+        names = ", ".join(name for name, count in counts.items() if count)
         notes.append(f"the artifact also learned from {names}, which the baseline does not know")
     return notes
 

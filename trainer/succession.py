@@ -25,6 +25,9 @@ LINKS: tuple[Link, Link] = ("champion", "challenger")
 HISTORY = "history.jsonl"
 PRIVATE = ".registry"
 RUNS = "runs"
+LEAST_RECALL = 0.5
+MOST_BLOCKED = 0.05
+"""On its own test split, for an artifact to be promoted without a word."""
 
 Reached = Callable[[str], None]
 """Told the name of each step that is behind us, for whoever shows or disturbs the progress."""
@@ -123,6 +126,24 @@ class Registry:
         files[MANIFEST] = (path / MANIFEST).read_bytes()
         registry.place(files, self.folder / name)
         return name
+
+    def doubt(self, name: str) -> str:
+        """What an artifact's own test split speaks against it, empty for nothing: that it finds
+        less than half of the spam, or blocks a twentieth of the ham and more.
+        """
+        metrics = artifacts.read_manifest(self.folder / name).metrics
+        recall, blocked = metrics.get("test_recall"), metrics.get("test_false_positive_rate")
+        said = []
+        if recall is not None and recall < LEAST_RECALL:
+            said.append(f"finds {recall:.0%} of the spam")
+        if blocked is not None and blocked > MOST_BLOCKED:
+            said.append(f"blocks {blocked:.0%} of the ham")
+        if not said:
+            return ""
+        return (
+            f"in its own test split {name} {' and '.join(said)}: trainer rollback takes it back, "
+            "FILTERD_THRESHOLD sets another threshold than its own"
+        )
 
     def promote(
         self,

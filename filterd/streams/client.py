@@ -6,22 +6,31 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
+import click
 import redis
 
-from filterd.embedded import embedded_server
+from filterd.embedded import Made, embedded_server
 from filterd.streams.connection import connect_blocking, parsed, translated
 
 Connect = Callable[[str, str], AbstractContextManager[redis.Redis]]
 
 
+def _say_made(directory: Path) -> None:
+    """A mistyped directory would else look like streams without a message."""
+    click.echo(f"embedded:{directory} was not there: it is made, and holds nothing yet", err=True)
+
+
 @contextmanager
-def reachable(url: str) -> Iterator[str]:
-    """The same URL; of ``embedded:DIR`` that of its server, which runs as long as it is used."""
+def reachable(url: str, made: Made = _say_made) -> Iterator[str]:
+    """The same URL; of ``embedded:DIR`` that of its server, which runs as long as it is used.
+
+    made: is told of a directory that was not there.
+    """
     address = parsed(url)
     if address.kind != "embedded":
         yield url
         return
-    with embedded_server(Path(address.directory)) as started:
+    with embedded_server(Path(address.directory), made) as started:
         yield started
 
 

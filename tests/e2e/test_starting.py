@@ -54,8 +54,8 @@ def test_a_misspelt_setting() -> None:
     assert "FILTERD_REDIS_URL" in line
 
 
-def test_a_missing_artifact(redis_server: RedisServer, tmp_path: Path) -> None:
-    code, line = start(REDIS_URL=redis_server.url, ARTIFACT=tmp_path / "nowhere")
+def test_a_missing_artifact(tmp_path: Path) -> None:
+    code, line = start(REDIS_URL="redis://127.0.0.1:1", ARTIFACT=tmp_path / "nowhere")
     assert code == 1
     assert str(tmp_path / "nowhere") in line
 

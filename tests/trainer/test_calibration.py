@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from filterd.errors import DataError, SettingsError
 from trainer.calibration import (
     BINS,
+    SURE,
     Floats,
     bin_starts,
     expected_calibration_error,
@@ -31,9 +32,10 @@ def test_recovers_the_temperature(true: float) -> None:
     assert lowest <= min(loss(calm * true, spam, found * factor) for factor in (0.9, 1.1))
 
 
-def test_perfect_separation_stays_finite() -> None:
-    found = fit_temperature(np.array([-3.0, 4.0]), np.array([0.0, 1.0]))
-    assert 0.01 < found < 0.1
+def test_a_few_that_are_told_apart_whole_leave_doubt() -> None:
+    log_odds = np.repeat([-9.0, 9.0], 300)
+    found = fit_temperature(log_odds, (log_odds > 0).astype(float))
+    assert 9 / found == pytest.approx(np.log(301))
 
 
 def test_margins_undo_the_sigmoid() -> None:
@@ -59,11 +61,24 @@ def test_the_lowest_threshold_that_blocks_no_more_ham(data: tuple[Floats, Floats
     ham = scores[spam == 0]
     found = threshold_for(scores, spam, rate)
     assert (ham >= found).mean() <= rate + 1e-9
-    below = scores[scores < found]
-    assert found not in scores
-    assert (ham >= below.max()).mean() > rate
-    above = scores[scores > found]
-    assert found == pytest.approx((below.max() + (above.min() if len(above) else 1)) / 2)
+    passing = min(score for score in ham if (ham > score).mean() <= rate + 1e-9)
+    above = scores[scores > passing]
+    lowest = (passing + (above.min() if len(above) else 1)) / 2
+    if lowest >= SURE:
+        assert found == pytest.approx(lowest)
+        return
+    assert lowest <= found <= SURE
+    assert not np.any((scores > passing) & (scores < found) & (spam == 1))
+    higher = scores > found
+    assert found == SURE or spam[higher & (scores == scores[higher].min())].any()
+
+
+def test_ham_is_not_blocked_for_nothing() -> None:
+    ham, spam = np.linspace(1e-20, 1e-3, 310), np.full(300, 0.999)
+    labels = np.repeat([0.0, 1.0], [310, 300])
+    assert threshold_for(np.append(ham, spam), labels, 0.01) == pytest.approx(0.5)
+    assert threshold_for(np.append(ham, spam - 0.9), labels, 0.01) == pytest.approx(0.05)
+    assert threshold_for(np.append(ham, spam[:0]), labels[:310], 0.01) == 0.5
 
 
 def test_a_threshold_between_neighbours_that_touch() -> None:

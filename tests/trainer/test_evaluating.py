@@ -53,6 +53,16 @@ def test_a_prepared_folder(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert all("text" not in mistake for mistake in values["mistakes"])
 
 
+def test_a_file_of_a_name_that_was_learned_is_told(prepared: Path) -> None:
+    learned = prepared / "alone" / "india_sms.tsv"
+    learned.parent.mkdir()
+    rows = [f"{message.label}\t{message.text}\n" for message in read_file(prepared / "test.csv")]
+    learned.write_text("".join(rows))
+    said, rest = run(learned).notes
+    assert said.startswith("the artifact learned 1,030 messages of a file called india_sms.tsv: ")
+    assert rest.startswith("no baseline: ")
+
+
 def test_a_file_beside_its_training_split_and_one_alone(prepared: Path) -> None:
     found = run(prepared / "test.csv")
     assert found.baseline is not None

@@ -52,6 +52,19 @@ def test_promote_list_show_and_roll_back(run: Run) -> None:
     assert run("rollback", "v-two")[:2] == (0, "artifacts/champion is two\n")
 
 
+def test_what_speaks_against_a_new_champion_is_said(run: Run) -> None:
+    manifest = Path("artifacts/two") / artifact.MANIFEST
+    said = json.loads(manifest.read_text())
+    said["metrics"] = {"test_recall": 0.0, "test_false_positive_rate": 0.06}
+    manifest.write_text(json.dumps(said))
+    code, out, err = run("promote", "two")
+    assert (code, out) == (0, "artifacts/champion is two\n")
+    assert err.startswith(
+        "warning: in its own test split two finds 0% of the spam and blocks 6% of the ham: "
+    )
+    assert run("promote", "one")[2] == ""
+
+
 def test_show_puts_artifacts_side_by_side_and_prints_the_card_of_one(run: Run) -> None:
     code, _, err = run("show")
     assert (code, err.count("\n")) == (1, 1)

@@ -108,6 +108,8 @@ def promote(
         why = f"{why}; {evidence}" if why else evidence
     registry.promote(name, why or "promoted by hand")
     click.echo(f"{artifacts / 'champion'} is {name}")
+    if doubt := registry.doubt(name):
+        click.echo(f"warning: {doubt}", err=True)
 
 
 @click.command()

@@ -66,7 +66,9 @@ def retrain(settings: TrainerSettings, as_json: bool) -> None:
         return
     click.echo(f"{ended.outcome}: {ended.why}")
     if ended.report is not None:
-        click.echo(f"champion {ended.champion}, challenger {ended.challenger}: {ended.report}")
+        new = ended.champion == ended.challenger
+        names = "" if new else f", challenger {ended.challenger}"
+        click.echo(f"champion {ended.champion}{names}: {ended.report}")
 
 
 @contextmanager

@@ -36,7 +36,10 @@ FEEDBACK, RECIPE = "feedback.csv", "recipe.toml"
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What became of a run. report: its folder, where it wrote one."""
+    """What became of a run.
+
+    champion: who is it now · challenger: who was trained · report: its folder, where it wrote one.
+    """
 
     outcome: Outcome
     why: str
