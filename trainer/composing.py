@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count as numbers
 from math import ceil
 from pathlib import Path
 
+import torch
+
 from filterd.errors import DataError, SettingsError
 from trainer import pretrained
-from trainer.dataset import Label
+from trainer.checkpoint import Checkpoint
+from trainer.dataset import Label, Message
 from trainer.distillation import Sources
 from trainer.distributed import ALONE, Workers
 from trainer.material import Material, gather
+from trainer.opinions import device_suffix
 from trainer.progress import progress
 from trainer.recipe import Recipe
 from trainer.splitting import fold
@@ -35,13 +41,14 @@ PATIENCE = len(LABELS) * len(TEMPERATURES)
 class Wish:
     """What is to be written: by which pretrained model, after how many epochs, how much, where.
 
-    seed: another writes other texts.
+    seed: another writes other texts · work: folder that keeps what it has learned.
     """
 
     backbone: str
     epochs: int
     count: int
     output: Path
+    work: Path
     seed: int = 123
 
 
@@ -50,17 +57,19 @@ def compose(
 ) -> int:
     """Write distinct texts, none of which is in the data, one a line; returns how many.
 
-    The file grows as they are written: what an interrupted run leaves can be used. Raises DataError
+    The file grows as they are written: what an interrupted run leaves can be used. What was learned
+    is kept, epoch by epoch, for an interrupted run and for more texts. Raises DataError
     where the output exists, the data is bad or nothing new came of it, SettingsError for an output
     that is no .txt, and as ``pretrained.load`` and ``Writer.of`` do.
     """
     _check(wish.output)
     material = gather(recipe, sources.data, sources.extra, sources.unseen)
-    writer = Writer.of(pretrained.load(wish.backbone, say), workers.device)
-    learned = material.learned
+    backbone, learned = pretrained.load(wish.backbone, say), material.learned
+    writer = Writer.of(backbone, workers.device)
+    kept = _kept(wish, backbone.origin["sha256"], learned, (recipe.seed, workers.device))
     say(f"{wish.backbone} learns {len(learned):,} messages")
     with progress("learning", "message", total=wish.epochs * len(learned)) as bar:
-        loss = writer.learn(learned, wish.epochs, wish.seed, bar.update)
+        loss = writer.learn(learned, wish.epochs, recipe.seed, kept, bar.update)
     say(f"it foretells them with a loss of {loss:.2f} nats a token, and writes")
     written = _write(writer, _known(material), wish)
     if not written:
@@ -77,6 +86,16 @@ def _check(output: Path) -> None:
     if output.exists():
         raise DataError(f"{output} exists: give another --output and --seed, or remove it")
     output.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _kept(
+    wish: Wish, weights: str, learned: Sequence[Message], how: tuple[int, torch.device]
+) -> Checkpoint:
+    """Where what is learned is kept: its name stands for all that decides it."""
+    seed, device = how
+    told = [[message.label, message.text] for message in learned]
+    digest = hashlib.sha256(json.dumps([weights, wish.epochs, seed, told]).encode()).hexdigest()
+    return Checkpoint(wish.work / f"writer-{digest[:20]}{device_suffix(device)}.pt")
 
 
 def _write(writer: Writer, known: set[str], wish: Wish) -> int:

@@ -19,6 +19,7 @@ from torch.nn import functional as F  # noqa: N812 - the name that all of torch'
 
 from filterd.errors import ArtifactError
 from filterd.tokenizer import Tokenizer
+from trainer.checkpoint import Checkpoint
 from trainer.dataset import Label, Message
 from trainer.pretrained import Pretrained
 from trainer.pretrained.language import language_model
@@ -70,29 +71,48 @@ class Writer:
             raise ArtifactError(f"a model of {most} tokens at most cannot write: give another")
         return cls(language_model(pretrained).to(device).eval(), pretrained.tokenizer, device)
 
-    def learn(self, messages: Sequence[Message], epochs: int, seed: int, done: Done) -> float:
+    def learn(
+        self, messages: Sequence[Message], epochs: int, seed: int, kept: Checkpoint, done: Done
+    ) -> float:
         """Train all weights on messages; the last epoch's mean loss, in nats a token.
 
-        done: is told how many messages more have been read.
+        kept: where each epoch leaves what the next goes on from, an earlier run's too · done: is
+        told how many messages more have been read.
         """
         spans = [self._span(message) for message in messages]
         size = min(BATCH, max(LEAST, epochs * len(spans) // STEPS))
-        rng = random.Random(seed)  # noqa: S311 - reproducible, not secret
         optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True
         )
-        steps, step, losses = epochs * math.ceil(len(spans) / size), 0, [math.nan]
+        behind, loss = self._resume(kept.load(), optimizer)
+        done(behind * len(spans))
+        rounds = math.ceil(len(spans) / size)
         self.model.train()
-        for _ in range(epochs):
-            losses = []
-            for batch in _batches(spans, size, rng):
+        for epoch in range(behind, epochs):
+            rng, losses = random.Random(f"{seed} {epoch}"), []  # noqa: S311 - not secret
+            for step, batch in enumerate(_batches(spans, size, rng), start=epoch * rounds):
                 for group in optimizer.param_groups:
-                    group["lr"] = RATE * _share(step, steps)
+                    group["lr"] = RATE * _share(step, epochs * rounds)
                 losses.append(self._step(batch, optimizer))
-                step += 1
                 done(len(batch))
+            loss = sum(losses) / len(losses)
+            state = {"epochs": epoch + 1, "loss": loss, "model": self.model.state_dict()}
+            if epoch + 1 < epochs:
+                state["optimizer"] = optimizer.state_dict()
+            kept.save(state)
         self.model.eval()
-        return sum(losses) / len(losses)
+        return loss
+
+    def _resume(
+        self, state: dict[str, Any] | None, optimizer: torch.optim.Optimizer
+    ) -> tuple[int, float]:
+        """Go on from what was kept; epochs that are behind us, and the loss of the last."""
+        if state is None:
+            return 0, math.nan
+        self.model.load_state_dict(state["model"])
+        if "optimizer" in state:
+            optimizer.load_state_dict(state["optimizer"])
+        return state["epochs"], state["loss"]
 
     @torch.inference_mode()
     def write(self, label: Label, count: int, temperature: float, seed: int) -> list[str]:

@@ -19,6 +19,7 @@ from filterd.errors import ArtifactError, DataError, SettingsError
 from tests.checkpoints import TEXTS, learned, merges_of, random_gpt2, random_llama
 from tests.trainer.runs import prepared, tiny, toml, trainer
 from trainer import composing, pretrained, writer
+from trainer.checkpoint import Checkpoint
 from trainer.composing import Wish, compose
 from trainer.dataset import Label, Message, to_csv
 from trainer.distillation import Sources, unlabelled
@@ -65,7 +66,7 @@ def test_it_is_the_checkpoint_that_was_loaded(random_model: Any, tmp_path: Path)
 
 
 def test_it_writes_of_each_label_what_it_learned_of_it(
-    llama: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "RATE", 5e-3)
     messages = [
@@ -78,7 +79,8 @@ def test_it_writes_of_each_label_what_it_learned_of_it(
     ]
     one = Writer.of(pretrained.load(str(llama)), CPU)
     heard: list[int] = []
-    loss = one.learn(messages, 4, 1, heard.append)
+    kept = Checkpoint(tmp_path / "writer.pt")
+    loss = one.learn(messages, 4, 1, kept, heard.append)
     assert sum(heard) == 4 * len(messages)
     assert loss < 1.0
     words: dict[Label, tuple[str, str]] = {"spam": ("cash", "see"), "ham": ("see", "cash")}
@@ -89,6 +91,47 @@ def test_it_writes_of_each_label_what_it_learned_of_it(
         assert sum(other in text for text in texts) < 0.2 * len(texts)
         assert texts == one.write(label, 40, 1.0, 3)
         assert texts != one.write(label, 40, 1.0, 4)
+
+
+def test_an_interrupted_one_goes_on_to_the_same_weights(
+    tmp_path: Path, llama: Path, small: list[Message]
+) -> None:
+    found = pretrained.load(str(llama))
+    whole, halted, again = (Writer.of(found, CPU) for _ in range(3))
+    loss = whole.learn(small, 3, 5, Checkpoint(tmp_path / "whole.pt"), int)
+    kept, heard = Checkpoint(tmp_path / "halted.pt"), list[int]()
+
+    def halt(count: int) -> None:
+        heard.append(count)
+        if sum(heard) > 2 * len(small):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        halted.learn(small, 3, 5, kept, halt)
+    told: list[int] = []
+    assert again.learn(small, 3, 5, kept, told.append) == loss
+    assert (told[0], sum(told)) == (2 * len(small), 3 * len(small))
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[name])
+
+
+def test_what_was_learned_is_not_learned_again(
+    tmp_path: Path, llama: Path, small: list[Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, work = prepared(tmp_path / "data", small), tmp_path / "work"
+    monkeypatch.setattr(writer, "RATE", 5e-3)
+    wish = Wish(str(llama), 10, 8, tmp_path / "one.txt", work)
+    compose(tiny(), Sources(data), wish, list[str]().append)
+    (kept,) = work.glob("writer-*.pt")
+    before, more = kept.stat().st_mtime_ns, replace(wish, output=tmp_path / "two.txt", seed=9)
+    monkeypatch.setattr(Writer, "_step", None)  # whoever learned would call it
+    compose(tiny(), Sources(data), more, list[str]().append)
+    assert kept.stat().st_mtime_ns == before
+    texts = [path.read_text(encoding="utf-8") for path in (wish.output, more.output)]
+    assert texts[0] != texts[1]
+    other = replace(more, epochs=11, output=tmp_path / "three.txt")
+    with pytest.raises(TypeError):
+        compose(tiny(), Sources(data), other, list[str]().append)
 
 
 def test_what_has_no_end_or_is_no_text_is_left_out(llama: Path) -> None:
@@ -115,7 +158,7 @@ def test_texts_are_distinct(
     data = prepared(tmp_path / "data", small)
     output, said = tmp_path / "new" / "texts.txt", list[str]()
     monkeypatch.setattr(writer, "RATE", 5e-3)
-    wish = Wish(str(llama), 10, 30, output)
+    wish = Wish(str(llama), 10, 30, output, tmp_path / "work")
     assert compose(tiny(), Sources(data), wish, said.append) == 30
     texts = output.read_text(encoding="utf-8").split("\n")
     assert texts.pop() == ""
@@ -160,7 +203,10 @@ def test_no_text_of_the_data_is_written(
     parrot.texts += [message.text.upper() for message in (*small, *strangers)]
     sources = Sources(data, unseen=[tmp_path / "strangers.csv"])
     output = tmp_path / "texts.txt"
-    assert compose(tiny(), sources, Wish(str(llama), 1, 50, output), list[str]().append) == 50
+    assert (
+        compose(tiny(), sources, Wish(str(llama), 1, 50, output, tmp_path), list[str]().append)
+        == 50
+    )
     texts = output.read_text(encoding="utf-8").splitlines()
     assert len(texts) == 50
     assert not {fold(text) for text in texts} & {fold(text) for text in parrot.texts}
@@ -171,7 +217,7 @@ def test_every_label_has_every_temperature(
 ) -> None:
     """Also where a GPU would write all texts at once."""
     data = prepared(tmp_path / "data", small)
-    wish = Wish(str(llama), 1, 800, tmp_path / "texts.txt")
+    wish = Wish(str(llama), 1, 800, tmp_path / "texts.txt", tmp_path)
     assert compose(tiny(), Sources(data), wish, list[str]().append) == 800
     wanted = [(label, 100, t) for t in composing.TEMPERATURES for label in composing.LABELS]
     assert parrot.asked == wanted
@@ -191,21 +237,23 @@ def test_nothing_new_is_one_line(
     data, output = prepared(tmp_path / "data", small), tmp_path / "texts.txt"
     monkeypatch.setattr(parrot, "write", lambda *_: [small[0].text])
     with pytest.raises(DataError, match="wrote no text that ends and is new"):
-        compose(tiny(), Sources(data), Wish(str(llama), 1, 5, output), list[str]().append)
+        compose(tiny(), Sources(data), Wish(str(llama), 1, 5, output, tmp_path), list[str]().append)
     assert not output.exists()
     fresh = iter(["one", "two", *["two"] * 90])
     monkeypatch.setattr(parrot, "write", lambda *_: [next(fresh)])
     said = list[str]()
-    assert compose(tiny(), Sources(data), Wish(str(llama), 1, 900, output), said.append) == 2
+    assert (
+        compose(tiny(), Sources(data), Wish(str(llama), 1, 900, output, tmp_path), said.append) == 2
+    )
     assert "it has little more that is new: 2 of 900 texts" in said
 
 
 def test_what_cannot_write_is_refused(tmp_path: Path, llama: Path, small: list[Message]) -> None:
     data, say = prepared(tmp_path / "data", small), list[str]().append
     with pytest.raises(SettingsError, match=r"starter.* tells spam from ham and writes nothing"):
-        compose(tiny(), Sources(data), Wish("starter", 1, 5, tmp_path / "a.txt"), say)
+        compose(tiny(), Sources(data), Wish("starter", 1, 5, tmp_path / "a.txt", tmp_path), say)
     with pytest.raises(SettingsError, match=r"a\.csv: give a \.txt"):
-        compose(tiny(), Sources(data), Wish(str(llama), 1, 5, tmp_path / "a.csv"), say)
+        compose(tiny(), Sources(data), Wish(str(llama), 1, 5, tmp_path / "a.csv", tmp_path), say)
     found = pretrained.load(str(llama))
     with pytest.raises(ArtifactError, match="has a head apart from its token embedding"):
         language_model(replace(found, tied=False))
@@ -226,7 +274,7 @@ def test_a_head_of_its_own_is_seen(tied: bool, tmp_path: Path) -> None:
 
 def test_unknown_backbone_is_one_line(tmp_path: Path, small: list[Message]) -> None:
     data = prepared(tmp_path / "data", small)
-    wish = Wish("no-such-model", 1, 5, tmp_path / "texts.txt")
+    wish = Wish("no-such-model", 1, 5, tmp_path / "texts.txt", tmp_path)
     with pytest.raises(SettingsError, match=r"no checkpoint 'no-such-model'"):
         compose(tiny(), Sources(data), wish, list[str]().append)
     assert not wish.output.exists()

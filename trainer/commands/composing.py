@@ -13,6 +13,7 @@ from trainer.commands.options import (
     ExistingPath,
     debug_option,
     device_option,
+    registry_option,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), default=123, show_default=True)
 @click.option("--output", type=AnyPath, required=True, help="A .txt with one a line.")
 @device_option
+@registry_option
 def compose(
     recipe: str,
     data: Path,
@@ -61,10 +63,13 @@ def compose(
     seed: int,
     output: Path,
     device: Wanted,
+    artifacts: Path,
 ) -> None:
     """Have a language model write texts like the messages at hand, for distill --texts.
 
-    Only a teacher's scores of them are learned, never the label that they were written for.
+    It learns all the messages first, whatever the count, and what it has learned is kept: the same
+    command with another --seed and --output writes at once. Only a teacher's scores of the texts
+    are learned, never the label that they were written for.
     """
     from trainer import recipe as recipes
 
@@ -73,8 +78,9 @@ def compose(
     from trainer.composing import compose as write
     from trainer.distillation import Sources
     from trainer.distributed import alone
+    from trainer.registry import WORK
 
     sources = Sources(data, extra, (), unseen)
-    wish = Wish(backbone, epochs, count, output, seed)
+    wish = Wish(backbone, epochs, count, output, artifacts / WORK, seed)
     written = write(chosen, sources, wish, click.echo, alone(device))
     click.echo(f"wrote {written:,} texts to {output}")
