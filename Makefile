@@ -25,8 +25,8 @@ help: ## List what can be done
 demo: $(RUNTIME) ## Server, daemon and a sample of messages; Ctrl-C stops it all
 	@exec $(BIN)/filterd demo $(ARGS)
 
-test: $(DEV) ## All tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(DEV) ## All tests, on all cores
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 check: lint ## Lint, formatting, types, directions of imports
 	$(BIN)/mypy

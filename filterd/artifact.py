@@ -137,8 +137,6 @@ def load(path: Path | None = None) -> Artifact:
     Raises ArtifactError, naming what is missing, damaged or does not fit.
     """
     folder = (path or STARTER).resolve()
-    if not folder.is_dir():
-        raise ArtifactError(f"no artifact at {path}: give a directory that holds {MANIFEST}")
     manifest = read_manifest(folder)
     vocabulary = read_file(folder, VOCABULARY, manifest, VOCABULARY_BYTES)
     tokenizer = Tokenizer.from_bytes(vocabulary, manifest.pattern)
@@ -180,6 +178,8 @@ def sha256(data: bytes) -> str:
 
 def read_manifest(folder: Path) -> Manifest:
     """What an artifact says of itself. Raises ArtifactError; no other file of it is looked at."""
+    if not folder.is_dir():
+        raise ArtifactError(f"no artifact at {folder}: give a directory that holds {MANIFEST}")
     if not (folder / MANIFEST).exists():
         raise ArtifactError(f"{folder} is no artifact: it has no {MANIFEST}")
     try:

@@ -82,7 +82,7 @@ def test_artifact_that_int8_changes_refuses_it(loaded: Artifact) -> None:
     far = Agreement(max_difference=0.31, labels_equal=0.97, messages=1000)
     with pytest.raises(SettingsError, match=r"tiny-1 may not run so: .* 0\.310 and 97\.00%"):
         engine_of(loaded, int8=far, precision="int8")
-    assert "int8" not in engine_of(loaded, int8=far)._choices
+    assert "int8" not in engine_of(loaded, int8=far).choices
 
 
 def test_auto_takes_what_is_fastest(loaded: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
