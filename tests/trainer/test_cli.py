@@ -200,6 +200,10 @@ def test_bad_extra_data_is_one_line(capsys: pytest.CaptureFixture[str], small_ts
         (["train", "--recipe", "starter", "--set", "epochs"], 2, "write it as name=value"),
         (["train", "--recipe", "starter", "--backbone", "gpt2"], 2, "--set embedding="),
         (["distill", "--recipe", "none", "--teacher", "x"], 2, "no recipe 'none'"),
+        (
+            ["distill", "--recipe", "starter", "--teacher", "x", "--backbone", "gpt2"],
+            *(2, "--set embedding="),
+        ),
         (["distill", "--recipe", "starter", "--teacher", "x"], 1, "make it with trainer prepare"),
         (["fetch", "nothing-of-the-kind"], 2, "nothing-of-the-kind"),
         (["train", "--recipe", "starter", "--set", "x=1"], 2, "no field 'x'"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from filterd.artifact import Artifact
     from trainer.distributed import Wanted
     from trainer.make import Place
+    from trainer.recipe import Recipe
 
 
 def _training(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that every command has that trains."""
     for option in (
+        click.option("--backbone", metavar="NAME|PATH", help="The pretrained model to start from."),
         click.option(
             "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Change the recipe."
         ),
@@ -67,7 +69,6 @@ def _training(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @debug_option
 @_training
-@click.option("--backbone", metavar="NAME|PATH", help="The pretrained model to start from.")
 def train(
     recipe: str,
     data: Path,
@@ -84,9 +85,7 @@ def train(
     An interrupted run goes on where it was when the same command is given again. On several
     processors or machines: torchrun --nproc-per-node=N -m trainer train …
     """
-    from trainer import recipe as recipes
-
-    chosen = recipes.load(recipe, [*overrides, *([f"backbone={backbone}"] if backbone else [])])
+    chosen = _chosen(recipe, overrides, backbone)
     from trainer import distributed
     from trainer.make import Place, make
 
@@ -116,14 +115,13 @@ def distill(
     output: Path | None,
     artifacts: Path,
     overrides: tuple[str, ...],
+    backbone: str | None,
     teacher: Path,
     texts: tuple[Path, ...],
     device: Wanted,
 ) -> None:
     """Train a small classifier on what a large one thinks of the same and of more texts."""
-    from trainer import recipe as recipes
-
-    chosen = recipes.load(recipe, overrides)
+    chosen = _chosen(recipe, overrides, backbone)
     from trainer import distributed
     from trainer.distillation import Sources
     from trainer.distillation import distill as make
@@ -149,6 +147,13 @@ def fetch(name: str) -> None:
     from trainer import pretrained
 
     click.echo(pretrained.fetch(name, click.echo))
+
+
+def _chosen(recipe: str, overrides: Sequence[str], backbone: str | None) -> Recipe:
+    """The recipe as the command line wants it."""
+    from trainer import recipe as recipes
+
+    return recipes.load(recipe, [*overrides, *([f"backbone={backbone}"] if backbone else [])])
 
 
 def _made(place: Place, target: Path, artifact: Artifact) -> None:
