@@ -45,12 +45,12 @@ LOG = "server.log"
 Made = Callable[[Path], object]
 
 
-def _unsaid(_: Path) -> None:
+def unsaid(_: Path) -> None:
     """Nobody asks."""
 
 
 @contextmanager
-def embedded_server(directory: Path, made: Made = _unsaid) -> Iterator[str]:
+def embedded_server(directory: Path, made: Made = unsaid) -> Iterator[str]:
     """Run a server on a directory, or join the one that runs there; yields its URL.
 
     made: is told of a directory that was not there. Raises SettingsError where the directory cannot
@@ -96,12 +96,13 @@ def server_binary() -> Path:
 
 def _prepared(directory: Path, made: Made) -> Path:
     try:
-        if not directory.is_dir():
-            directory.mkdir(mode=0o700, parents=True)
-            made(directory)
+        if is_new := not directory.is_dir():
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory = directory.resolve(strict=True)
     except OSError as error:
         raise SettingsError(f"embedded:{directory} cannot be used: {error.strerror}") from error
+    if is_new:
+        made(directory)
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         raise SettingsError(f"embedded:{directory} cannot be used: no permission to write there")
     return directory

@@ -51,7 +51,7 @@ _LONG_RUN = re.compile(r"[^\w\s\x00-\x7f]{31,}")
 _WORD = re.compile(r"[^\W\d_]+")
 _IN_BOTH = "авгекмнорстухАВЕКМНОРСТУХ"
 """Cyrillic letters that somebody may write as the Latin ones that look like them."""
-_CYRILLIC = re.compile(r"[^\W\d_]*[\u0400-\u04ff][^\W\d_]*")
+_CYRILLIC = re.compile("[\u0400-\u0481\u048a-\u052f]")
 _LAST_ORDINARY = 0x24F
 _JOINERS = "\u200c\u200d"
 _FRAMED_NAME = re.compile(
@@ -69,8 +69,9 @@ def normalizer(name: Normalization) -> Callable[[str], str]:
     emoji and text that is really written in another script stay. ``unaccented`` does the same and
     reads Latin letters without their accents, so that those hide nothing either. ``latin`` also
     spells the letters of other scripts in Latin ones, for a vocabulary that has hardly a word of
-    them, those first made Cyrillic that only look so. None of them ever fails, changes anything the
-    second time, or leaves nothing of a text: that one it gives back.
+    them, and of a word of Cyrillic and other letters first makes one or the other. None of them
+    ever fails, changes anything the second time, or leaves nothing of a text: that one it gives
+    back.
     """
     if name == "none":
         return str
@@ -189,13 +190,25 @@ def _romanised(text: str) -> str:
     """Letters of other scripts spelt in Latin ones; numbers, signs and emoji stay."""
     if text.isascii():
         return text
-    spelt = _CYRILLIC.sub(_wholly_cyrillic, text).translate(_spellings())
+    spelt = _WORD.sub(_of_one_script, text).translate(_spellings())
     return _unaccented(spelt)  # a mark of another script may have stood before an accent
 
 
-def _wholly_cyrillic(found: re.Match[str]) -> str:
-    """A Cyrillic word, letters of other scripts read as the Cyrillic ones that they look like."""
-    return found[0].translate(_tables().cyrillic)
+def _of_one_script(found: re.Match[str]) -> str:
+    """A word of Cyrillic and other letters in the script that all of the others look like.
+
+    Where both would do the word is what most of its letters are.
+    """
+    word = found[0]
+    cyrillic = _CYRILLIC.findall(word)
+    if not 0 < len(cyrillic) < len(word):
+        return word
+    tables, others = _tables(), _CYRILLIC.sub("", word)
+    looks_latin = all(ord(letter) in tables.letters for letter in cyrillic)
+    looks_cyrillic = all(ord(letter) in tables.cyrillic for letter in others)
+    if looks_cyrillic and (not looks_latin or len(cyrillic) > len(others)):
+        return word.translate(tables.cyrillic)
+    return word.translate(tables.letters) if looks_latin else word
 
 
 class _Spellings(dict[int, str]):

@@ -49,7 +49,7 @@ def run_daemon(settings: Settings, notifier: Notifier) -> None:
     Raises SettingsError, ArtifactError or UnavailableError where it cannot start.
     """
     logs.configure(settings.log_format)
-    read_manifest(settings.artifact or STARTER)  # what is wrong with it is said before Redis is
+    read_manifest(settings.artifact or STARTER)  # one that is not there is said before Redis is
     with reachable(settings.server, _log_made) as url:
         asyncio.run(_serve(settings, url, notifier))
 

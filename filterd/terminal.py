@@ -6,6 +6,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 NAMED = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 HIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -38,6 +39,11 @@ def note(text: str) -> None:
     if text:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
+
+
+def say_made(directory: Path) -> None:
+    """Of a server's directory: a mistyped one would else look like streams without a message."""
+    note(f"embedded:{directory} was not there: it is made, and holds nothing yet")
 
 
 @contextmanager

@@ -243,10 +243,12 @@ def test_publish_sends_files_with_ids(redis_url: str, prefix: str, tmp_path: Pat
 
 def test_embedded_server_is_shared_by_commands_and_stopped(short_path: Path) -> None:
     url = f"embedded:{short_path}/data"
-    entry = filterd("publish", "kept", redis_url=url).out.strip()
+    first = filterd("publish", "kept", redis_url=url)
+    entry = first.out.strip()
+    assert first.err == f"{url} was not there: it is made, and holds nothing yet\n"
     add_verdict(url, "filterd:verdicts", entry)
     done = filterd("tail", "--no-follow", "--text", redis_url=url)
-    assert done.out == f"{entry}\tspam\t0.900000\tkept\n"
+    assert (done.out, done.err) == (f"{entry}\tspam\t0.900000\tkept\n", "")
     assert not (short_path / "data" / "redis.sock").exists()
 
 

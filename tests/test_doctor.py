@@ -189,6 +189,12 @@ def test_the_command(server: RedisServer, own: redis.Redis, tmp_path: Path) -> N
     assert changes == {"eviction", "artifact"}
 
 
+def test_what_a_daemon_may_run_in_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("filterd.engine.candidates", lambda *_: ["fp32", "bf16", "int8"])
+    said = [one.says for one in doctor.examine(Settings.load(redis_url="redis://127.0.0.1:1"))]
+    assert "cpu, fp32; bf16 or int8 where a daemon's start finds it faster" in said
+
+
 def test_no_server_is_a_finding_and_the_rest_is_examined() -> None:
     settings = Settings.load(redis_url="redis://127.0.0.1:1")
     findings = list(doctor.examine(settings))

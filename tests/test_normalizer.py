@@ -18,7 +18,7 @@ latin = normalizer("latin")
 
 TRICKY = st.text(
     "aeliO о е ѕ Ѕ Я д α η ᴀ ꓐ é ё ệ \u0301\u0308\u0336\u0344\u0483\u093c\u3099\u05b0"
-    "\u200b\u200c\u200d\u00ad\u202e\ufe0f\u3164\u1160\uffa0\u115f\u1100\u1161\u11a8か क ا ﷺ ﻻ ㅎ"
+    "\u200b\u200c\u200d\u00ad\u202e\ufe0f\u3164\u1160\uffa0\u115f\u1100\u1161\u11a8か क ا ҂ ﷺ ﻻ ㅎ"
     "ｆ 𝐟 ⓕ 🅵 ⒡ ´ ¨ ’ — ½ ™ 😀 \x00\x7f\x85\u2028\ud800\udc00 \t\n.1_"
 )
 
@@ -88,6 +88,7 @@ def test_an_emoji_stays_without_what_cannot_be_seen() -> None:
 @example("\ufb4b\u094d\u200d")
 @example("\u0f73\u200c")
 @example("\u00d9\u3099")
+@example("я҂")
 @settings(max_examples=500)
 def test_it_never_fails_and_changes_nothing_the_second_time(text: str) -> None:
     for folded in (normalise, unaccented, latin):
@@ -118,6 +119,9 @@ def test_accents_are_read_as_nothing_where_that_is_wanted(accented: str, plain: 
         ("Пpивeт, дpyг! Coздaй", "Privet, drug! Sozday"),
         ("Пᴏʙтᴏᴘ и Ꮲоссия", "Povtor i Rossiya"),
         ("WhatsApp пишет: SMS", "WhatsApp pishet: SMS"),
+        ("Ваш PayPаl и Bіtcoin, BONUSы от тhe", "Vash PayPal i Bitcoin, BONUSy ot the"),
+        ("Опять COVIDный pос, PCшка", "Opyat' COVIDnyy ros, RSshka"),
+        ("Cash prize҂ now", "Cash prize҂ now"),
         ("Γειά σου κόσμε", "Geia soy kosme"),
         ("नमस्ते दुनिया", "nmste duniya"),
         ("می\u200cخواهم", "mykhwhm"),

@@ -40,12 +40,12 @@ def margins(scores: Floats) -> Floats:
 
 
 def fit_temperature(log_odds: Floats, spam: Floats) -> float:
-    """The temperature, above 0, under which log-odds (B,) have the lowest loss.
+    """The temperature, above 0, under which log-odds (B,) have the lowest loss on doubted labels.
 
-    spam (B,): 1 for spam, 0 for ham. The loss is convex in 1/temperature, so halving an interval
-    finds the lowest point (temperature scaling; Guo et al., 2017). Of N messages of a label one in
-    N + 2 is taken to be of the other, so that a few hundred, told apart whole, do not make every
-    score 0 or 1 (Platt, 1999).
+    spam (B,): 1 for spam, 0 for ham. Of N messages of a label one in N + 2 is taken to be of the
+    other, so that a few hundred, told apart whole, do not make every score 0 or 1 (Platt, 1999).
+    The loss is convex in 1/temperature, so halving an interval finds the lowest point, or the
+    interval's end (temperature scaling; Guo et al., 2017).
     """
     low, high = SHARPNESS
     wanted = _doubted(spam)
@@ -92,13 +92,13 @@ def check_rate(ham: int, rate: float) -> None:
 
 
 def threshold_for(scores: Floats, spam: Floats, rate: float = RATE) -> float:
-    """The lowest threshold that blocks at most ``rate`` of the ham among scores (B,).
+    """A threshold that blocks at most ``rate`` of the ham among scores (B,).
 
-    A score of the threshold is spam, so it lies above the ham that must pass: midway between the
-    highest of it and the next score above. All thresholds between the two do the same here. One
-    below SURE is raised towards it as far as that loses none of the spam: where both are told apart
-    whole, the rate would else block ham for nothing. Raises as ``check_rate`` does, and DataError
-    where ham scores 1 so often that no threshold lets it pass.
+    It is the lowest, unless that is below SURE: then the highest up to SURE that finds the same
+    spam, for where both are told apart whole the rate would else block ham for nothing. A score of
+    the threshold is spam, so it lies midway between two scores, where all thresholds do the same
+    here, or at SURE. Raises as ``check_rate`` does, and DataError where ham scores 1 so often that
+    no threshold lets it pass.
     """
     ham = np.sort(scores[spam == 0])[::-1]
     check_rate(len(ham), rate)

@@ -28,9 +28,13 @@ class Checkpoint:
             os.fsync(file.fileno())
         aside.replace(self._path)
 
+    def exists(self) -> bool:
+        """Whether something was saved."""
+        return self._path.is_file()
+
     def load(self) -> dict[str, Any] | None:
         """The last state saved, on the CPU, or None. Only tensors and plain values are read."""
-        if not self._path.is_file():
+        if not self.exists():
             return None
         state: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
         return state

@@ -20,11 +20,12 @@ from trainer.distillation import Sources
 from trainer.distributed import ALONE, Workers
 from trainer.material import Material, gather
 from trainer.opinions import device_suffix
+from trainer.pretrained import Pretrained
 from trainer.progress import progress
 from trainer.recipe import Recipe
 from trainer.splitting import fold
 from trainer.training import Say
-from trainer.writer import Writer
+from trainer.writer import CHOICES, Writer
 
 TEMPERATURES = (1.0, 1.0, 1.15, 1.3)
 """In turn: as it learned, and bolder."""
@@ -66,8 +67,9 @@ def compose(
     material = gather(recipe, sources.data, sources.extra, sources.unseen)
     backbone, learned = pretrained.load(wish.backbone, say), material.learned
     writer = Writer.of(backbone, workers.device)
-    kept = _kept(wish, backbone.origin["sha256"], learned, (recipe.seed, workers.device))
-    say(f"{wish.backbone} learns {len(learned):,} messages")
+    kept = _kept(wish, backbone, learned, (recipe.seed, workers.device))
+    goes_on = "goes on from what it learned of" if kept.exists() else "learns"
+    say(f"{wish.backbone} {goes_on} {len(learned):,} messages")
     with progress("learning", "message", total=wish.epochs * len(learned)) as bar:
         loss = writer.learn(learned, wish.epochs, recipe.seed, kept, bar.update)
     say(f"it foretells them with a loss of {loss:.2f} nats a token, and writes")
@@ -89,12 +91,15 @@ def _check(output: Path) -> None:
 
 
 def _kept(
-    wish: Wish, weights: str, learned: Sequence[Message], how: tuple[int, torch.device]
+    wish: Wish, backbone: Pretrained, learned: Sequence[Message], how: tuple[int, torch.device]
 ) -> Checkpoint:
     """Where what is learned is kept: its name stands for all that decides it."""
     seed, device = how
+    tokenizer = hashlib.sha256(backbone.tokenizer.to_bytes()).hexdigest()
     told = [[message.label, message.text] for message in learned]
-    digest = hashlib.sha256(json.dumps([weights, wish.epochs, seed, told]).encode()).hexdigest()
+    whole = [backbone.origin["sha256"], tokenizer, wish.epochs, seed, told, *CHOICES]
+    whole += [torch.__version__, torch.get_num_threads()]
+    digest = hashlib.sha256(json.dumps(whole).encode()).hexdigest()
     return Checkpoint(wish.work / f"writer-{digest[:20]}{device_suffix(device)}.pt")
 
 

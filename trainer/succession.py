@@ -26,8 +26,9 @@ HISTORY = "history.jsonl"
 PRIVATE = ".registry"
 RUNS = "runs"
 LEAST_RECALL = 0.5
+"""Of its own test split's spam, for an artifact to be promoted without a word."""
 MOST_BLOCKED = 0.05
-"""On its own test split, for an artifact to be promoted without a word."""
+"""Of its ham, for the same."""
 
 Reached = Callable[[str], None]
 """Told the name of each step that is behind us, for whoever shows or disturbs the progress."""
@@ -128,20 +129,20 @@ class Registry:
         return name
 
     def doubt(self, name: str) -> str:
-        """What an artifact's own test split speaks against it, empty for nothing: that it finds
-        less than half of the spam, or blocks a twentieth of the ham and more.
-        """
+        """What speaks against an artifact by its own test split, empty for nothing."""
         metrics = artifacts.read_manifest(self.folder / name).metrics
         recall, blocked = metrics.get("test_recall"), metrics.get("test_false_positive_rate")
         said = []
         if recall is not None and recall < LEAST_RECALL:
-            said.append(f"finds {recall:.0%} of the spam")
+            said.append(f"finds {recall:.1%} of the spam")
         if blocked is not None and blocked > MOST_BLOCKED:
-            said.append(f"blocks {blocked:.0%} of the ham")
+            said.append(f"blocks {blocked:.1%} of the ham")
         if not said:
             return ""
+        back = len(history.reigns(self.history())) > 1
         return (
-            f"in its own test split {name} {' and '.join(said)}: trainer rollback takes it back, "
+            f"in its own test split {name} {' and '.join(said)}: "
+            f"{'trainer rollback takes it back, ' if back else ''}"
             "FILTERD_THRESHOLD sets another threshold than its own"
         )
 

@@ -39,6 +39,8 @@ RISING = 50
 """Steps of warm-up."""
 FALLEN = 0.1
 """Share of the rate at the end."""
+CHOICES = (READ, BATCH, STEPS, LEAST, RATE, RISING, FALLEN)
+"""All that decides what is learned, beside the messages and the model."""
 FLOOR = 0.01
 """Tokens less likely than this share of the likeliest are never written."""
 AT_ONCE = 64

@@ -6,22 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-import click
 import redis
 
-from filterd.embedded import Made, embedded_server
+from filterd.embedded import Made, embedded_server, unsaid
 from filterd.streams.connection import connect_blocking, parsed, translated
 
 Connect = Callable[[str, str], AbstractContextManager[redis.Redis]]
 
 
-def _say_made(directory: Path) -> None:
-    """A mistyped directory would else look like streams without a message."""
-    click.echo(f"embedded:{directory} was not there: it is made, and holds nothing yet", err=True)
-
-
 @contextmanager
-def reachable(url: str, made: Made = _say_made) -> Iterator[str]:
+def reachable(url: str, made: Made = unsaid) -> Iterator[str]:
     """The same URL; of ``embedded:DIR`` that of its server, which runs as long as it is used.
 
     made: is told of a directory that was not there.
@@ -35,13 +29,13 @@ def reachable(url: str, made: Made = _say_made) -> Iterator[str]:
 
 
 @contextmanager
-def open_client(url: str, key: str = "") -> Iterator[redis.Redis]:
-    """A connected client. key: in a cluster, whose slot it serves.
+def open_client(url: str, key: str = "", made: Made = unsaid) -> Iterator[redis.Redis]:
+    """A connected client. key: in a cluster, whose slot it serves · made: as of ``reachable``.
 
     Raises SettingsError for a URL that is none, without showing it, and UnavailableError where
     nothing answers.
     """
-    with reachable(url) as real, connect_blocking(real, key) as client:
+    with reachable(url, made) as real, connect_blocking(real, key) as client:
         with translated():
             client.ping()
         yield client

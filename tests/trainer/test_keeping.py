@@ -60,7 +60,7 @@ def test_what_speaks_against_a_new_champion_is_said(run: Run) -> None:
     code, out, err = run("promote", "two")
     assert (code, out) == (0, "artifacts/champion is two\n")
     assert err.startswith(
-        "warning: in its own test split two finds 0% of the spam and blocks 6% of the ham: "
+        "warning: in its own test split two finds 0.0% of the spam and blocks 6.0% of the ham: "
     )
     assert run("promote", "one")[2] == ""
 

@@ -38,7 +38,7 @@ FEEDBACK, RECIPE = "feedback.csv", "recipe.toml"
 class Ended:
     """What became of a run.
 
-    champion: who is it now · challenger: who was trained · report: its folder, where it wrote one.
+    champion: who it is now · challenger: who was trained · report: its folder, where it wrote one.
     """
 
     outcome: Outcome
