@@ -1,8 +1,7 @@
 """Text to the text that is tokenised: what only hides a word from a filter is undone.
 
 An artifact's manifest names its normalization, so that serving reads a message exactly as training
-did. The look-alikes are those of Unicode Technical Standard 39, read from confusable-homoglyphs;
-how letters of other scripts are spelt in Latin says anyascii.
+did. The look-alikes are those of Unicode Technical Standard 39, read from confusable-homoglyphs.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from functools import cache, partial
 from string import ascii_letters
 from typing import Literal
 
-Normalization = Literal["none", "confusables", "unaccented", "latin"]
+Normalization = Literal["none", "confusables", "unaccented"]
 _Kind = Literal["latin", "mixed", "doubtful", "mostly", "foreign"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
@@ -49,11 +48,6 @@ _MARKED = re.compile(f"([^{_MARKS}]?)([{_MARKS}]+)")
 _ACCENTS = re.compile("(?<=[A-Za-z])[\u0300-\u036f]+")
 _LONG_RUN = re.compile(r"[^\w\s\x00-\x7f]{31,}")
 _WORD = re.compile(r"[^\W\d_]+")
-_IN_BOTH = "авгекмнорстухАВЕКМНОРСТУХ"
-"""Cyrillic letters that somebody may write as the Latin ones that look like them."""
-_CYRILLIC = re.compile("[\u0400-\u0481\u048a-\u052f]")
-_LAST_ORDINARY = 0x24F
-_JOINERS = "\u200c\u200d"
 _FRAMED_NAME = re.compile(
     r"(?:CIRCLED|SQUARED|PARENTHESIZED) LATIN (CAPITAL|SMALL) LETTER ([A-Z])$"
 )
@@ -67,34 +61,27 @@ def normalizer(name: Normalization) -> Callable[[str], str]:
     reads letters that are only drawn differently (NFKC) or borrowed from another script as the
     Latin ones they look like, and folds white space, quotes and dashes. Case, digits, accents,
     emoji and text that is really written in another script stay. ``unaccented`` does the same and
-    reads Latin letters without their accents, so that those hide nothing either. ``latin`` also
-    spells the letters of other scripts in Latin ones, for a vocabulary that has hardly a word of
-    them, and of a word of Cyrillic and other letters first makes one or the other. None of them
-    ever fails, changes anything the second time, or leaves nothing of a text: that one it gives
-    back.
+    reads Latin letters without their accents, so that those hide nothing either. Neither ever
+    fails, changes anything the second time, or leaves nothing of a text: that one it gives back.
     """
     if name == "none":
         return str
-    accented = str if name == "confusables" else _unaccented
-    return partial(_fold, _tables(), accented, _romanised if name == "latin" else str)
+    return partial(_fold, _tables(), _unaccented if name == "unaccented" else str)
 
 
 @dataclass(frozen=True, slots=True)
 class _Tables:
     plain: Mapping[int, str]
     letters: Mapping[int, str]
-    cyrillic: Mapping[int, str]
     special: frozenset[str]
     borrowed: frozenset[str]
     latin: frozenset[str]
 
 
-def _fold(
-    tables: _Tables, accented: Callable[[str], str], spelt: Callable[[str], str], text: str
-) -> str:
+def _fold(tables: _Tables, accented: Callable[[str], str], text: str) -> str:
     folded = text
     if not text.isascii():
-        folded = spelt(_undisguise(accented(_unmark(_compatible(text, tables))), tables))
+        folded = _undisguise(accented(_unmark(_compatible(text, tables))), tables)
     folded = " ".join(folded.split())
     if folded.isascii() and not folded.isprintable():
         folded = " ".join(_CONTROL.sub("", folded).split())
@@ -186,48 +173,6 @@ def _kind(word: str, tables: _Tables) -> _Kind:
     return "latin" if borrowed.isdisjoint(word) else "mixed"
 
 
-def _romanised(text: str) -> str:
-    """Letters of other scripts spelt in Latin ones; numbers, signs and emoji stay."""
-    if text.isascii():
-        return text
-    spelt = _WORD.sub(_of_one_script, text).translate(_spellings())
-    return _unaccented(spelt)  # a mark of another script may have stood before an accent
-
-
-def _of_one_script(found: re.Match[str]) -> str:
-    """A word of Cyrillic and other letters in the script that all of the others look like.
-
-    Where both would do the word is what most of its letters are.
-    """
-    word = found[0]
-    cyrillic = _CYRILLIC.findall(word)
-    if not 0 < len(cyrillic) < len(word):
-        return word
-    tables, others = _tables(), _CYRILLIC.sub("", word)
-    looks_latin = all(ord(letter) in tables.letters for letter in cyrillic)
-    looks_cyrillic = all(ord(letter) in tables.cyrillic for letter in others)
-    if looks_cyrillic and (not looks_latin or len(cyrillic) > len(others)):
-        return word.translate(tables.cyrillic)
-    return word.translate(tables.letters) if looks_latin else word
-
-
-class _Spellings(dict[int, str]):
-    """How letters are spelt, asked of anyascii once for each."""
-
-    def __missing__(self, code: int) -> str:
-        from anyascii import anyascii
-
-        letter = chr(code)
-        written = code > _LAST_ORDINARY and unicodedata.category(letter)[0] in "LM"
-        self[code] = anyascii(letter) if written or letter in _JOINERS else letter
-        return self[code]
-
-
-@cache
-def _spellings() -> _Spellings:
-    return _Spellings()
-
-
 @cache
 def _tables() -> _Tables:
     letters = _letters()
@@ -235,7 +180,6 @@ def _tables() -> _Tables:
     return _Tables(
         plain={ord(character): plainly for character, plainly in plain.items()},
         letters={ord(letter): latin for letter, latin in letters.items()},
-        cyrillic=_cyrillic(letters),
         special=frozenset(plain),
         borrowed=frozenset(letters),
         latin=frozenset(_characters(_LATIN)),
@@ -273,17 +217,6 @@ def _letters() -> dict[str, str]:
             if latin:
                 letters.setdefault(letter, latin)
     return letters
-
-
-def _cyrillic(letters: Mapping[str, str]) -> dict[int, str]:
-    """What Latin letters, and those that look like them, are in a Cyrillic word."""
-    known = {letters[letter]: letter for letter in _IN_BOTH}
-    alike = {**{letter: letter for letter in known}, **letters}
-    return {
-        ord(letter): known[latin]
-        for letter, latin in alike.items()
-        if latin in known and not _CYRILLIC.match(letter)
-    }
 
 
 def _is_borrowed(letter: str) -> bool:

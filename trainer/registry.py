@@ -28,7 +28,6 @@ WORK = ".work"
 """Beside the artifacts: features and checkpoints, for an interrupted run and the next one."""
 
 LIBRARIES = (
-    "anyascii",
     "confusable-homoglyphs",
     "filterd",
     "numpy",
