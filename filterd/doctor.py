@@ -50,13 +50,16 @@ def _redis(settings: Settings) -> Iterator[Finding]:
     """Of each partition; what is not so of all of them says of which."""
     names = StreamNames.all_of(settings)
     said: dict[Finding, list[str]] = {}
+    made: list[Path] = []
     try:
-        with reachable(settings.server) as url:
+        with reachable(settings.server, made.append) as url:
             for own in names:
                 for finding in _of(url, own, settings):
                     said.setdefault(finding, []).append(own.input)
     except (UnavailableError, SettingsError) as error:
         said[Finding("change", "redis", str(error))] = [own.input for own in names]
+    for directory in made:
+        yield Finding("note", "redis", f"{directory} was not there: it is made, and holds nothing")
     for finding, inputs in said.items():
         where = "" if len(inputs) == len(names) else f"{', '.join(inputs)}: "
         yield replace(finding, says=where + finding.says)

@@ -189,6 +189,11 @@ def test_the_command(server: RedisServer, own: redis.Redis, tmp_path: Path) -> N
     assert changes == {"eviction", "artifact"}
 
 
+def test_a_directory_that_was_not_there_is_told(short_path: Path) -> None:
+    said = [one.says for one in doctor.examine(Settings.load(redis_url=f"embedded:{short_path}/x"))]
+    assert said[0] == f"{short_path}/x was not there: it is made, and holds nothing"
+
+
 def test_what_a_daemon_may_run_in_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("filterd.engine.candidates", lambda *_: ["fp32", "bf16", "int8"])
     said = [one.says for one in doctor.examine(Settings.load(redis_url="redis://127.0.0.1:1"))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -155,12 +156,13 @@ def _close(
 @contextmanager
 def _letters(settings: Settings) -> Iterator[list[DeadLetters]]:
     """The dead letters of each partition."""
-    from filterd.streams.client import open_clients
+    from filterd.streams.client import open_client, open_clients
     from filterd.streams.dead import DeadLetters
     from filterd.streams.names import StreamNames
+    from filterd.terminal import say_made
 
-    names = StreamNames.all_of(settings)
-    with open_clients(settings.server, [own.dead for own in names]) as clients:
+    names, connect = StreamNames.all_of(settings), partial(open_client, made=say_made)
+    with open_clients(settings.server, [own.dead for own in names], connect) as clients:
         yield [
             DeadLetters(client, own, settings.output_maxlen)
             for client, own in zip(clients, names, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -40,12 +41,13 @@ def audit(ctx: click.Context, settings: Settings, as_object: bool, listed: int) 
     """
     from filterd import auditing as work
     from filterd.streams.audit import audit, work_ahead
-    from filterd.streams.client import open_clients
+    from filterd.streams.client import open_client, open_clients
     from filterd.streams.names import StreamNames
-    from filterd.terminal import progress
+    from filterd.terminal import progress, say_made
 
     found, sound = StreamNames.all_of(settings), True
-    with open_clients(settings.server, [names.input for names in found]) as clients:
+    inputs, connect = [names.input for names in found], partial(open_client, made=say_made)
+    with open_clients(settings.server, inputs, connect) as clients:
         for client, names in zip(clients, found, strict=True):
             ahead = work_ahead(client, names)
             with progress(f"auditing {names.input}", ahead, quiet_output=True) as watch:

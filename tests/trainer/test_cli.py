@@ -15,6 +15,7 @@ from filterd.engine import Engine
 from tests.artifacts import tiny_artifact
 from tests.trainer.runs import toml
 from trainer.cli import main
+from trainer.dataset import Label, Message, read_file, to_csv
 
 
 @pytest.fixture(autouse=True)
@@ -131,6 +132,21 @@ def test_a_model_that_learned_nothing_is_told(
     code, out, err = run(capsys, *command)
     assert (code, "wrote a" in out) == (0, True)
     assert ("it hardly tells spam from ham" in err) == poor
+
+
+def test_labels_that_are_swapped_are_suspected(
+    capsys: pytest.CaptureFixture[str], small_tsv: bytes
+) -> None:
+    prepared(capsys, small_tsv)
+    test = Path("data/own/test.csv")
+    swapped: dict[Label, Label] = {"ham": "spam", "spam": "ham"}
+    messages = [Message(m.text, swapped[m.label], m.row) for m in read_file(test)]
+    test.write_bytes(to_csv(messages))
+    toml(Path("own.toml"), epochs=8, threshold=0.8)
+    command = ["train", "--recipe", "own.toml", "--data", "data/own", "--output", "a"]
+    code, _, err = run(capsys, *command)
+    assert code == 0
+    assert "it tells them apart the wrong way round: are the labels swapped?" in err
 
 
 def test_one_text_with_both_labels_is_reported(

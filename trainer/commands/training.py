@@ -19,6 +19,8 @@ from trainer.commands.options import (
 
 MUCH = 100_000_000
 """Bytes of kept features that are worth a line."""
+INVERTED = 0.2
+"""AUC on the test split below which ham and spam must have changed places."""
 POOR = 0.5
 """F1 on the test split below which a model is said to be of no use."""
 
@@ -165,7 +167,9 @@ def _made(place: Place, target: Path, artifact: Artifact) -> None:
         f"test split: F1 {numbers['test_f1']:.4f}, AUC {numbers['test_auc']:.4f}, "
         f"accuracy {numbers['test_accuracy']:.2%} of {numbers['test_rows']:.0f}"
     )
-    if numbers["test_f1"] < POOR:
+    if numbers["test_auc"] < INVERTED:
+        click.echo("it tells them apart the wrong way round: are the labels swapped?", err=True)
+    elif numbers["test_f1"] < POOR:
         click.echo(
             "it hardly tells spam from ham: give it more messages or epochs, or a corpus",
             err=True,
