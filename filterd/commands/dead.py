@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from filterd.commands.clients import told_clients
 from filterd.options import Command
 
 if TYPE_CHECKING:
@@ -156,13 +156,11 @@ def _close(
 @contextmanager
 def _letters(settings: Settings) -> Iterator[list[DeadLetters]]:
     """The dead letters of each partition."""
-    from filterd.streams.client import open_client, open_clients
     from filterd.streams.dead import DeadLetters
     from filterd.streams.names import StreamNames
-    from filterd.terminal import say_made
 
-    names, connect = StreamNames.all_of(settings), partial(open_client, made=say_made)
-    with open_clients(settings.server, [own.dead for own in names], connect) as clients:
+    names = StreamNames.all_of(settings)
+    with told_clients(settings.server, [own.dead for own in names]) as clients:
         yield [
             DeadLetters(client, own, settings.output_maxlen)
             for client, own in zip(clients, names, strict=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from filterd.commands.clients import told_clients
 from filterd.options import ALL, Command
 
 if TYPE_CHECKING:
@@ -41,13 +41,11 @@ def audit(ctx: click.Context, settings: Settings, as_object: bool, listed: int) 
     """
     from filterd import auditing as work
     from filterd.streams.audit import audit, work_ahead
-    from filterd.streams.client import open_client, open_clients
     from filterd.streams.names import StreamNames
-    from filterd.terminal import progress, say_made
+    from filterd.terminal import progress
 
     found, sound = StreamNames.all_of(settings), True
-    inputs, connect = [names.input for names in found], partial(open_client, made=say_made)
-    with open_clients(settings.server, inputs, connect) as clients:
+    with told_clients(settings.server, [names.input for names in found]) as clients:
         for client, names in zip(clients, found, strict=True):
             ahead = work_ahead(client, names)
             with progress(f"auditing {names.input}", ahead, quiet_output=True) as watch:

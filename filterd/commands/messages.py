@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from filterd.commands.clients import told_clients
 from filterd.options import Command
 
 if TYPE_CHECKING:
@@ -104,16 +104,14 @@ def publish(
         raise click.UsageError("--id goes with exactly one TEXT")
     from filterd import publish as work
     from filterd.entries import FieldNames
-    from filterd.streams.client import open_client, open_clients
     from filterd.streams.names import StreamNames
-    from filterd.terminal import say_made
 
     if source is not None:
         batches: Any = work.from_file(source, column, quiet_output=quiet)
     else:
         batches = ([work.Message(text, own_id) for text in chunk] for chunk in chunks(texts))
     inputs = [names.input for names in StreamNames.all_of(settings)]
-    with open_clients(settings.server, inputs, partial(open_client, made=say_made)) as clients:
+    with told_clients(settings.server, inputs) as clients:
         paced, fields = work.paced(batches, rate), FieldNames.of(settings)
         if len(inputs) == 1:
             published = work.publish(clients[0], inputs[0], paced, names=fields)
@@ -155,13 +153,10 @@ def tail(
     """
     from filterd import tail as work
     from filterd.entries import FieldNames
-    from filterd.streams.client import open_client, open_clients
     from filterd.streams.names import StreamNames
-    from filterd.terminal import say_made
 
     found, field = StreamNames.all_of(settings), FieldNames.of(settings).text
-    inputs, connect = [names.input for names in found], partial(open_client, made=say_made)
-    with open_clients(settings.server, inputs, connect) as clients:
+    with told_clients(settings.server, [names.input for names in found]) as clients:
         views = [
             work.View(client, names.output, names.input if show_text else None, field)
             for client, names in zip(clients, found, strict=True)
